@@ -1,0 +1,1 @@
+//! A local real cluster: control plane, gateway, Prometheus, simulated nodes and pods.

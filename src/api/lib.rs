@@ -1,0 +1,1 @@
+//! Lockkeeper's custom resources: words and validation, no behaviour.

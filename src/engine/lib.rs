@@ -1,0 +1,1 @@
+//! Lockkeeper's decisions as pure functions of plan, world, status and time.

@@ -1,0 +1,1 @@
+//! Lockkeeper's controller: observe -> plan -> decide -> act -> publish.
