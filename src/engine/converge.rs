@@ -1,0 +1,238 @@
+//! What each object of one workload should look like, and the writes towards it that are safe now.
+//!
+//! Level-triggered: nothing is remembered but what the status holds; each round looks at the world and finds the next
+//! writes. A crash between any two of them leaves traffic served, because nothing loses capacity before traffic has left.
+//!
+//! Two goals cover all phases. *Split* has both versions side by side; *settle* ends with one of them, the live one,
+//! whichever that is, so promotion and going back are the same code in two directions:
+//!
+//! ```text
+//!            Deployment   stable Service   canary Service   route
+//! at rest    controls A   selects A        -                stable 100
+//! split      controls A   pinned to A      selects B        stable 90, canary 10
+//! settle B   controls A   pinned to A      selects B        canary 100       B at full scale
+//!            gap          pinned to A      selects B        canary 100       A released
+//!            controls B   pinned to A      selects B        canary 100       B adopted
+//!            controls B   pinned to B      selects B        canary 100
+//!            controls B   pinned to B      -                stable 100       A beside (bake), then history
+//! at rest    controls B   selects B        -                stable 100
+//! ```
+
+mod settle;
+mod split;
+
+use jiff::Timestamp;
+use lockkeeper_api::{names::POD_TEMPLATE_HASH, release::WorkloadRevision};
+
+use crate::{
+    plan::{Plan, Services, WorkloadPlan},
+    traffic,
+    world::{DeploymentView, ReplicaSetView, RouteView, ServiceView, WorkloadView},
+    write::{self, Write},
+};
+
+pub use settle::{Keep, dismantle, settle};
+pub use split::split;
+
+/// What a workload's convergence looks at.
+#[derive(Clone, Copy)]
+pub struct Scene<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The workload's part of it.
+    pub work: &'a WorkloadPlan,
+    /// The workload as observed.
+    pub view: &'a WorkloadView,
+    /// The Deployment.
+    pub deployment: &'a DeploymentView,
+    /// The revision by which the Deployment is held.
+    pub hold: &'a str,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// Pods, or the gateway: the progress deadline counts.
+    Progress(String),
+    /// Something that no waiting mends.
+    Broken(String),
+}
+
+/// One round of convergence.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Round {
+    /// The writes that are safe now, in this order; the rest follows when they are seen.
+    pub writes: Vec<Write>,
+    /// What is waited for, if the goal is not reached.
+    pub pending: Option<Pending>,
+    /// When waiting ends by itself.
+    pub wake: Option<Timestamp>,
+    /// Whether all traffic has been confirmed to be where the goal wants it, and the Deployment controls the version
+    /// that carries it. Cleaning up may still go on.
+    pub served: bool,
+}
+
+impl Round {
+    /// One or more writes that have to be seen before anything else is decided.
+    fn write(writes: impl IntoIterator<Item = Write>) -> Self {
+        Self { writes: writes.into_iter().collect(), ..Self::default() }
+    }
+
+    fn wait(what: impl Into<String>) -> Self {
+        Self { pending: Some(Pending::Progress(what.into())), ..Self::default() }
+    }
+
+    fn broken(why: impl Into<String>) -> Self {
+        Self { pending: Some(Pending::Broken(why.into())), ..Self::default() }
+    }
+
+    /// Whether nothing is left to do.
+    pub fn done(&self) -> bool {
+        self.writes.is_empty() && self.pending.is_none()
+    }
+}
+
+/// What the data plane says of a share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Confirmation {
+    Confirmed,
+    Settling(Timestamp),
+    NotAccepted,
+}
+
+impl<'a> Scene<'a> {
+    fn replica_set(&self, hash: &str) -> Option<&'a ReplicaSetView> {
+        self.view.replica_sets.iter().find(|rs| rs.hash == hash)
+    }
+
+    fn service(&self, name: &str) -> Option<&'a ServiceView> {
+        self.view.services.get(name)
+    }
+
+    fn services(&self) -> Option<&'a Services> {
+        self.work.services.as_ref()
+    }
+
+    /// The stable Service and those that share its pods: all that are pinned.
+    fn pinned(&self) -> impl Iterator<Item = &'a ServiceView> {
+        let names = self.work.services.iter().map(|s| &s.stable).chain(&self.work.pins);
+        names.filter_map(|name| self.view.services.get(name))
+    }
+
+    fn routes(&self) -> impl Iterator<Item = &'a RouteView> {
+        self.work.routes.iter().filter_map(|name| self.view.routes.get(name))
+    }
+
+    /// The largest share of the candidate's Service in any route, in percent.
+    fn most(&self) -> u8 {
+        let Some(services) = self.services() else { return 0 };
+        self.routes().map(|r| traffic::seen(&r.rules, services.backends()).most).max().unwrap_or(0)
+    }
+
+    /// The smallest share of the candidate's Service in any route, in percent.
+    fn least(&self) -> u8 {
+        let Some(services) = self.services() else { return 0 };
+        self.routes().map(|r| traffic::seen(&r.rules, services.backends()).least).min().unwrap_or(0)
+    }
+
+    /// Edits of the routes that do not yet carry this share; none is the user's own route.
+    fn weigh(&self, share: Option<u8>) -> Vec<Write> {
+        let Some(services) = self.services() else { return Vec::new() };
+        let purpose = share.map_or_else(|| "give back the route".to_owned(), |share| format!("set weight {share}"));
+        self.routes()
+            .filter(|route| !route.deleting)
+            .filter_map(|route| {
+                let rules = traffic::edit(&route.rules, services.backends(), share);
+                (!rules.is_empty()).then(|| write::route(route, &rules, purpose.clone()))
+            })
+            .collect()
+    }
+
+    /// Whether every gateway has accepted the routes as they are, and the data plane has had its time.
+    fn confirmation(&self) -> Confirmation {
+        let mut latest: Option<Timestamp> = None;
+        for route in self.routes() {
+            let Some(accepted) = route.accepted else { return Confirmation::NotAccepted };
+            latest = latest.max(Some(accepted));
+        }
+        let Some(accepted) = latest else { return Confirmation::Confirmed };
+        let until = accepted.checked_add(self.plan.setting.settle).unwrap_or(accepted);
+        if until <= self.now { Confirmation::Confirmed } else { Confirmation::Settling(until) }
+    }
+
+    /// A round that waits for the gateway, or none if it has confirmed.
+    fn unconfirmed(&self) -> Option<Round> {
+        match self.confirmation() {
+            Confirmation::Confirmed => None,
+            Confirmation::Settling(until) => {
+                Some(Round { wake: Some(until), ..Round::wait("waiting for the data plane to settle") })
+            }
+            Confirmation::NotAccepted => {
+                let complaint = self.routes().find_map(|r| r.complaint.as_ref().map(|c| format!(" ({}: {c})", r.name)));
+                Some(Round::wait(format!(
+                    "waiting for the gateway to accept {}{}",
+                    self.work.routes.join(", "),
+                    complaint.unwrap_or_default()
+                )))
+            }
+        }
+    }
+
+    /// How many ready pods of a version a Service has.
+    fn ready(&self, service: &ServiceView, replica_set: &ReplicaSetView) -> usize {
+        service.ready.iter().filter(|pod| is_pod_of(pod, &replica_set.name)).count()
+    }
+
+    /// Writes that pin all Services to a version.
+    fn pin(&self, hash: &str) -> Vec<Write> {
+        self.pinned().filter(|s| !is_pinned(s, hash)).map(|s| write::pin(s, hash)).collect()
+    }
+
+    /// The Deployment's hold: paused, marked, with the images of the version on its way.
+    fn hold(&self, images: Option<Vec<write::ContainerImage>>) -> Option<Write> {
+        let goal = write::DeploymentGoal { hold: Some(self.hold.into()), paused: Some(true), images };
+        write::deployment(&self.plan.name, self.deployment, &goal)
+    }
+
+    /// Saves a version's template unless it is saved.
+    fn save(&self, replica_set: &ReplicaSetView) -> Option<Write> {
+        if self.view.saved.as_ref().is_some_and(|saved| saved.hash == replica_set.hash) {
+            return None;
+        }
+        let template = replica_set.template.as_ref()?;
+        Some(write::save_template(&self.plan.name, self.deployment, &replica_set.hash, template))
+    }
+
+    /// Makes a ReplicaSet that somebody has deleted again, under the Deployment's control.
+    fn recreate(&self, revision: &WorkloadRevision) -> Round {
+        match self.view.saved.as_ref().filter(|saved| saved.hash == revision.hash) {
+            Some(saved) => Round::write([write::create_replica_set(
+                &self.plan.name,
+                self.deployment,
+                &revision.hash,
+                &saved.template,
+                self.deployment.replicas,
+                None,
+            )]),
+            None => Round::broken(format!(
+                "ReplicaSet {}-{} is gone and its template was not saved: roll out a version by hand",
+                self.deployment.name, revision.hash
+            )),
+        }
+    }
+}
+
+/// Whether a Service is pinned to this version: by its selector and by the mark that protects it.
+fn is_pinned(service: &ServiceView, hash: &str) -> bool {
+    service.selector.get(POD_TEMPLATE_HASH).is_some_and(|h| h == hash) && service.pin.as_deref() == Some(hash)
+}
+
+/// Whether a pod was made by a ReplicaSet: `<name>-<five characters>`, the name cut to 58 characters as Kubernetes does.
+fn is_pod_of(pod: &str, replica_set: &str) -> bool {
+    const BASE_MAX: usize = 58;
+    let base = format!("{replica_set}-");
+    let base = base.get(..BASE_MAX).unwrap_or(&base);
+    pod.strip_prefix(base).is_some_and(|rest| rest.len() == 5 && !rest.contains('-'))
+}

@@ -1,0 +1,293 @@
+//! One version carries all traffic, and the Deployment controls it: promotion, bake, going back and rest.
+
+use lockkeeper_api::{
+    names::{HOLD, POD_TEMPLATE_HASH},
+    release::WorkloadRevision,
+};
+
+use super::{Round, Scene, is_pinned};
+use crate::{
+    plan::Services,
+    world::{ReplicaSetView, Role, ServiceView, WorkloadView},
+    write::{self, ContainerImage, DeploymentGoal, Write},
+};
+
+/// What becomes of the version that is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// It stays at the workload's scale, ready to take over again.
+    Full,
+    /// It stays as it is, to be looked at.
+    AsItIs,
+    /// It goes: into the Deployment's history if it was ever stable, else away.
+    Gone,
+}
+
+/// One round towards `live` carrying everything. `share` is the part that the other version may keep meanwhile, in
+/// percent, where traffic goes back gradually.
+pub fn settle(
+    scene: &Scene<'_>,
+    live: &WorkloadRevision,
+    other: Option<&WorkloadRevision>,
+    keep: Keep,
+    share: u8,
+) -> Round {
+    let Some(new) = scene.replica_set(&live.hash) else { return missing(scene, live) };
+    let old = other.filter(|o| o.hash != live.hash).and_then(|other| scene.replica_set(&other.hash));
+    if !swapped(new, old) {
+        return swap(scene, new, old);
+    }
+    if let Some(round) = restore_traffic(scene, new, old, share) {
+        return round;
+    }
+    let mut round = clean_up(scene, new, old, keep);
+    round.served = true;
+    round
+}
+
+/// Whether the Deployment controls the live version and not the other. Versions that went back into the history have no
+/// replicas; with none asked for at all, whoever is controlled will do.
+fn swapped(new: &ReplicaSetView, old: Option<&ReplicaSetView>) -> bool {
+    new.controlled && old.is_none_or(|old| !old.controlled || new.replicas > 0 || old.replicas == 0)
+}
+
+/// The live ReplicaSet does not exist.
+fn missing(scene: &Scene<'_>, live: &WorkloadRevision) -> Round {
+    let held = scene.deployment.marks.contains_key(HOLD);
+    if held || scene.view.saved.is_some() {
+        return scene.recreate(live);
+    }
+    // At rest the Deployment controller makes it by itself.
+    Round::wait(format!("waiting for the ReplicaSet of {}", scene.deployment.name))
+}
+
+/// Brings the live version to full scale, all traffic to it, and then the Deployment's control.
+fn swap(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView>) -> Round {
+    let deployment = scene.deployment;
+    if new.controlled {
+        // From the history: borrowed before it is scaled, or the Deployment would scale both.
+        let hold = scene.hold(None);
+        return Round::write(hold.into_iter().chain([write::detach(&scene.plan.name, deployment, new, Role::Candidate)]));
+    }
+    let Some(old) = old.filter(|old| old.controlled) else {
+        // The gap: the Deployment controls neither. Close it first.
+        return Round::write(detach_history(scene, new, None).into_iter().chain([write::attach(deployment, new, None)]));
+    };
+    let mut writes: Vec<_> = scene.hold(None).into_iter().collect();
+    if !scene.pinned().all(|s| is_pinned(s, &new.hash) || is_pinned(s, &old.hash)) && old.available > 0 {
+        writes.extend(scene.pin(&old.hash));
+    }
+    writes.extend(scene.save(old));
+    if new.replicas < deployment.replicas {
+        writes.push(write::scale(new, deployment.replicas));
+    }
+    if !writes.is_empty() {
+        return Round::write(writes);
+    }
+    if new.available < deployment.replicas {
+        let (available, wanted) = (new.available, deployment.replicas);
+        return Round::wait(format!("waiting for pods: {available} of {wanted} of {} are available", new.name));
+    }
+    if let Some(round) = traffic_to(scene, new) {
+        return round;
+    }
+    let mut writes = detach_history(scene, new, Some(old));
+    writes.push(write::detach(&scene.plan.name, deployment, old, Role::Previous));
+    writes.push(write::attach(deployment, new, None));
+    Round::write(writes)
+}
+
+/// History that is still attached: without an active ReplicaSet the paused controller would scale the newest one up.
+fn detach_history(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView>) -> Vec<Write> {
+    let history = scene.view.replica_sets.iter().filter(|rs| rs.controlled && rs.hash != new.hash);
+    let history = history.filter(|rs| old.is_none_or(|old| rs.hash != old.hash));
+    history.map(|rs| write::detach(&scene.plan.name, scene.deployment, rs, Role::History)).collect()
+}
+
+/// A round that brings all traffic to a version that the Deployment does not control yet, or none if it is there.
+fn traffic_to(scene: &Scene<'_>, new: &ReplicaSetView) -> Option<Round> {
+    let services = scene.services()?;
+    let stable = scene.service(&services.stable)?;
+    if !scene.work.routed() {
+        return pin_alone(scene, new);
+    }
+    if is_pinned(stable, &new.hash) {
+        let writes = scene.weigh(Some(0));
+        return if writes.is_empty() { scene.unconfirmed() } else { Some(Round::write(writes)) };
+    }
+    let canary = match aimed(scene, services, stable, new) {
+        Ok(canary) => canary,
+        Err(round) => return Some(round),
+    };
+    if scene.ready(canary, new) < scene.deployment.replicas as usize {
+        return Some(Round::wait(format!("waiting for endpoints of {}", new.name)));
+    }
+    let writes = scene.weigh(Some(100));
+    if writes.is_empty() { scene.unconfirmed() } else { Some(Round::write(writes)) }
+}
+
+/// Without routes, the pin is the switch.
+fn pin_alone(scene: &Scene<'_>, new: &ReplicaSetView) -> Option<Round> {
+    let writes = scene.pin(&new.hash);
+    if !writes.is_empty() {
+        return Some(Round::write(writes));
+    }
+    let waits = scene.pinned().any(|service| service.ready.is_empty() || scene.ready(service, new) != service.ready.len());
+    (waits && scene.deployment.replicas > 0).then(|| Round::wait(format!("waiting for endpoints of {}", new.name)))
+}
+
+/// The canary Service, selecting this version.
+fn aimed<'a>(
+    scene: &Scene<'a>,
+    services: &Services,
+    stable: &ServiceView,
+    new: &ReplicaSetView,
+) -> Result<&'a ServiceView, Round> {
+    let Some(canary) = scene.service(&services.canary) else {
+        let mut own = stable.clone();
+        own.selector.remove(POD_TEMPLATE_HASH);
+        let create = write::create_canary_service(&scene.plan.name, scene.deployment, &own, &services.canary, &new.hash);
+        return Err(Round::write([create]));
+    };
+    if canary.deleting {
+        return Err(Round::wait(format!("waiting for Service {} to be deleted", canary.name)));
+    }
+    if canary.selector.get(POD_TEMPLATE_HASH) == Some(&new.hash) {
+        return Ok(canary);
+    }
+    // It selects the version that is left. Without weight it may be turned round.
+    let writes = scene.weigh(Some(0));
+    if !writes.is_empty() && scene.most() > 0 {
+        return Err(Round::write(writes));
+    }
+    match scene.unconfirmed() {
+        Some(round) => Err(round),
+        None => Err(Round::write([write::aim_canary_service(canary, &new.hash)])),
+    }
+}
+
+/// A round that brings all traffic through the user's own route and Service to the version that the Deployment
+/// controls, or none if it is there.
+fn restore_traffic(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView>, share: u8) -> Option<Round> {
+    let services = scene.services()?;
+    let stable = scene.service(&services.stable)?;
+    let both = old.is_some_and(|old| old.existing > 0);
+    if !scene.work.routed() {
+        return if both { pin_alone(scene, new) } else { None };
+    }
+    if both && !is_pinned(stable, &new.hash) {
+        // The canary Service holds the traffic while the stable one changes over.
+        let carried = scene.service(&services.canary).is_some_and(|canary| {
+            canary.selector.get(POD_TEMPLATE_HASH) == Some(&new.hash) && scene.ready(canary, new) > 0
+        });
+        if carried && scene.least() < 100 {
+            return Some(Round::write(scene.weigh(Some(100))));
+        }
+        if carried && let Some(unconfirmed) = scene.unconfirmed() {
+            return Some(unconfirmed);
+        }
+        return (new.available > 0 || !carried).then(|| Round::write(scene.pin(&new.hash))).filter(|r| !r.writes.is_empty());
+    }
+    let foreign = stable.ready.len() - scene.ready(stable, new);
+    let too_few = scene.ready(stable, new) < (scene.deployment.replicas.min(new.available).max(1)) as usize;
+    let leaving = scene.most() > 0;
+    if leaving && scene.deployment.replicas > 0 && (too_few || (both && foreign > 0)) {
+        return Some(Round::wait(format!("waiting for endpoints of {}", new.name)));
+    }
+    let share = share.min(scene.most());
+    let writes = scene.weigh((share > 0).then_some(share));
+    if !writes.is_empty() {
+        return Some(Round::write(writes));
+    }
+    if share > 0 {
+        return Some(Round::wait("traffic goes back gradually"));
+    }
+    // At rest nobody has to ask the gateway.
+    if scene.service(&services.canary).is_some() || both { scene.unconfirmed() } else { None }
+}
+
+/// Removes what the release has left around the live version.
+fn clean_up(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView>, keep: Keep) -> Round {
+    let mut round = Round::default();
+    if let Some(canary) = scene.services().and_then(|s| scene.service(&s.canary)).filter(|c| c.ours && !c.deleting) {
+        round.writes.push(write::delete_service(canary));
+    }
+    for rs in scene.view.replica_sets.iter().filter(|rs| rs.role.is_some() && rs.hash != new.hash && !rs.deleting) {
+        let kept = old.is_some_and(|old| old.hash == rs.hash) && keep != Keep::Gone;
+        if !kept {
+            retire(scene, rs, &mut round);
+        } else if keep == Keep::Full {
+            let wanted = if scene.services().is_some() { scene.deployment.replicas } else { 0 };
+            round.writes.extend((rs.replicas != wanted).then(|| write::scale(rs, wanted)));
+        }
+    }
+    if keep != Keep::Gone && old.is_some_and(|old| old.role.is_some()) || !round.done() {
+        return round;
+    }
+    round.writes.extend(scene.pinned().filter(|s| s.pin.is_some()).map(write::unpin));
+    round.writes.extend(scene.view.saved.as_ref().map(write::delete_saved));
+    if round.done() {
+        give_back(scene, new, &mut round);
+    }
+    round
+}
+
+/// Lets a ReplicaSet that is no longer needed go.
+fn retire(scene: &Scene<'_>, rs: &ReplicaSetView, round: &mut Round) {
+    let twin = scene.view.replica_sets.iter().any(|o| o.controlled && o.digest == rs.digest);
+    let was_stable = rs.borrowed || rs.role != Some(Role::Candidate);
+    if was_stable && !twin {
+        round.writes.push(write::attach(scene.deployment, rs, (rs.replicas > 0).then_some(0)));
+    } else if rs.replicas > 0 {
+        round.writes.push(write::scale(rs, 0));
+    } else if rs.existing > 0 {
+        round.pending = Some(super::Pending::Progress(format!("waiting for the pods of {} to end", rs.name)));
+    } else {
+        round.writes.push(write::delete_replica_set(rs));
+    }
+}
+
+/// Gives the Deployment back to its controller, if it wants what runs; else it stays held.
+fn give_back(scene: &Scene<'_>, new: &ReplicaSetView, round: &mut Round) {
+    let deployment = scene.deployment;
+    // Pods of the version left must be gone before the Services are unpinned; history has none by now.
+    if deployment.digest != new.digest {
+        let images = images_back(scene, new);
+        let goal = DeploymentGoal { hold: Some(scene.hold.into()), paused: Some(true), images };
+        round.writes.extend(write::deployment(&scene.plan.name, deployment, &goal));
+        return;
+    }
+    let current = deployment.current && deployment.updated == deployment.replicas;
+    let held = deployment.marks.contains_key(HOLD) || (deployment.paused && !scene.plan.setting.paused_at_rest);
+    if held && !current {
+        round.pending = Some(super::Pending::Progress(format!("waiting for Deployment {} to count its pods", deployment.name)));
+        return;
+    }
+    let goal = DeploymentGoal { hold: None, paused: Some(scene.plan.setting.paused_at_rest), images: None };
+    round.writes.extend(write::deployment(&scene.plan.name, deployment, &goal));
+}
+
+/// Where the Release carries the version, the images of the live one.
+fn images_back(scene: &Scene<'_>, new: &ReplicaSetView) -> Option<Vec<ContainerImage>> {
+    let images = scene.work.images.keys().filter_map(|name| Some((name.clone(), new.images.get(name)?.clone()))).collect();
+    crate::revision::images_that_differ(&images, scene.deployment)
+}
+
+/// The Deployment is gone: route and Services go back to what the user wrote, and our own Service goes.
+pub fn dismantle(plan: &crate::plan::Plan, work: &crate::plan::WorkloadPlan, view: &WorkloadView) -> Vec<Write> {
+    let mut writes = Vec::new();
+    let Some(services) = &work.services else { return writes };
+    for route in view.routes.values() {
+        let rules = crate::traffic::edit(&route.rules, services.backends(), None);
+        if !rules.is_empty() {
+            writes.push(write::route(route, &rules, "give back the route".into()));
+        }
+    }
+    writes.extend(view.services.values().filter(|s| s.pin.is_some()).map(write::unpin));
+    if writes.is_empty() {
+        let canary = view.services.get(&services.canary).filter(|c| c.ours && !c.deleting);
+        writes.extend(canary.map(write::delete_service));
+    }
+    let _ = plan;
+    writes
+}

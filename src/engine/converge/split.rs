@@ -1,0 +1,157 @@
+//! Both versions side by side: the candidate at its scale, the routes at its weight.
+
+use lockkeeper_api::{names::POD_TEMPLATE_HASH, release::WorkloadRevision};
+
+use super::{Round, Scene, is_pinned};
+use crate::{
+    plan::Target,
+    world::{ReplicaSetView, Role},
+    write::{self, Write},
+};
+
+/// One round towards the candidate beside the stable version, at the target's scale and weight.
+pub fn split(scene: &Scene<'_>, stable: &WorkloadRevision, candidate: &WorkloadRevision, target: &Target) -> Round {
+    if stable.hash == candidate.hash {
+        return Round { served: true, ..Round::default() };
+    }
+    // First the Deployment: it must not act on the new template.
+    if let Some(hold) = scene.hold(images(scene)) {
+        return Round::write([hold]);
+    }
+    let Some(old) = scene.replica_set(&stable.hash) else { return without_stable(scene, stable, candidate) };
+    let mut writes = Vec::new();
+    writes.extend(scene.save(old));
+    let new = match candidate_set(scene, candidate) {
+        Ok(new) => new,
+        Err(mut round) => {
+            // The other preparations do not depend on it.
+            round.writes.splice(0..0, writes.into_iter().chain(prepare(scene, old, candidate, target)));
+            return round;
+        }
+    };
+    writes.extend(prepare(scene, old, candidate, target));
+    if !writes.is_empty() {
+        return Round::write(writes);
+    }
+    shift(scene, old, new, target)
+}
+
+/// The images to set, where the Release carries the version.
+fn images(scene: &Scene<'_>) -> Option<Vec<write::ContainerImage>> {
+    crate::revision::images_to_set(scene.work, scene.deployment)
+}
+
+/// The candidate's ReplicaSet, or the round that makes or borrows it.
+fn candidate_set<'a>(scene: &Scene<'a>, candidate: &WorkloadRevision) -> Result<&'a ReplicaSetView, Round> {
+    let deployment = scene.deployment;
+    match scene.replica_set(&candidate.hash) {
+        Some(new) if new.deleting => Err(Round::wait(format!("waiting for ReplicaSet {} to be deleted", new.name))),
+        Some(new) if new.controlled => {
+            Err(Round::write([write::detach(&scene.plan.name, deployment, new, Role::Candidate)]))
+        }
+        Some(new) if new.digest != deployment.digest => Err(Round::broken(format!(
+            "ReplicaSet {} differs from the Deployment's template: an admission policy changes ReplicaSets; exempt it",
+            new.name
+        ))),
+        Some(new) => Ok(new),
+        None => Err(Round::write([write::create_replica_set(
+            &scene.plan.name,
+            deployment,
+            &candidate.hash,
+            &deployment.template,
+            0,
+            Some(Role::Candidate),
+        )])),
+    }
+}
+
+/// Pins and the canary Service: both must stand before a candidate's pod can become ready.
+fn prepare(scene: &Scene<'_>, old: &ReplicaSetView, candidate: &WorkloadRevision, target: &Target) -> Vec<Write> {
+    let Some(services) = scene.services() else { return Vec::new() };
+    let mut writes = Vec::new();
+    if !scene.work.routed() {
+        // By pod count both versions stand behind the stable Service.
+        let wanted = scene.pinned().filter(|s| s.pin.is_some());
+        writes.extend(wanted.filter(|_| target.weight > 0).map(write::unpin));
+        return writes;
+    }
+    if old.available > 0 {
+        writes.extend(scene.pin(&old.hash));
+    }
+    match scene.service(&services.canary) {
+        None => {
+            if let Some(stable) = scene.service(&services.stable) {
+                let mut unpinned = stable.clone();
+                unpinned.selector.remove(POD_TEMPLATE_HASH);
+                let (name, hash) = (&services.canary, &candidate.hash);
+                writes.push(write::create_canary_service(&scene.plan.name, scene.deployment, &unpinned, name, hash));
+            }
+        }
+        Some(canary) if canary.selector.get(POD_TEMPLATE_HASH) != Some(&candidate.hash) => {
+            writes.extend((scene.most() == 0).then(|| write::aim_canary_service(canary, &candidate.hash)));
+        }
+        Some(_) => {}
+    }
+    writes
+}
+
+/// Scale, then weight; the other way round on the way down.
+fn shift(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, target: &Target) -> Round {
+    let wanted = target.replicas(scene.deployment.replicas, scene.work.routed());
+    let most = scene.most();
+    let share = allowed(scene, old, new, target, wanted);
+    let mut round = Round::default();
+    if share > 0 || scene.routes().any(|_| most > 0) {
+        round.writes = scene.weigh(Some(share));
+    }
+    if new.replicas < wanted {
+        round.writes.push(write::scale(new, wanted));
+    }
+    if !round.writes.is_empty() {
+        return round;
+    }
+    if new.available < wanted {
+        return Round::wait(format!("waiting for pods: {} of {wanted} of {} are available", new.available, new.name));
+    }
+    if share != target.weight && scene.work.routed() {
+        return Round::wait(format!("waiting for endpoints of {}", new.name));
+    }
+    if let Some(unconfirmed) = scene.unconfirmed() {
+        return unconfirmed;
+    }
+    if new.replicas > wanted {
+        // Traffic has left: the capacity may follow.
+        return Round::write([write::scale(new, wanted)]);
+    }
+    Round { served: true, ..Round::default() }
+}
+
+/// The share that the candidate can carry now: the target's when all of its pods are ready, never more than before
+/// while they are not, and nothing without a ready pod. A stable version without pods leaves everything to the candidate.
+fn allowed(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, target: &Target, wanted: u32) -> u8 {
+    let Some(services) = scene.services().filter(|_| scene.work.routed()) else { return 0 };
+    let ready = scene.service(&services.canary).map_or(0, |canary| scene.ready(canary, new));
+    let stable_ready = scene.service(&services.stable).map_or(0, |stable| {
+        if is_pinned(stable, &old.hash) { scene.ready(stable, old) } else { stable.ready.len() }
+    });
+    if ready == 0 {
+        return 0;
+    }
+    if stable_ready == 0 {
+        return 100;
+    }
+    let complete = new.available >= wanted && ready >= wanted.min(new.replicas) as usize;
+    if complete { target.weight } else { target.weight.min(scene.most()) }
+}
+
+/// The stable ReplicaSet is gone: make it again, and let traffic go where pods are ready.
+fn without_stable(scene: &Scene<'_>, stable: &WorkloadRevision, candidate: &WorkloadRevision) -> Round {
+    let mut round = scene.recreate(stable);
+    let ready = scene.services().zip(scene.replica_set(&candidate.hash)).is_some_and(|(services, new)| {
+        scene.service(&services.canary).is_some_and(|canary| scene.ready(canary, new) > 0)
+    });
+    if ready {
+        round.writes.splice(0..0, scene.weigh(Some(100)));
+    }
+    round
+}
