@@ -1,15 +1,19 @@
 //! Where a service is, and how the operator identifies itself there.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use reqwest::{RequestBuilder, Url};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::hold::Hold;
+
 /// A base address to which paths are added, like `https://mimir.monitoring/prometheus`, and the credentials for it.
+/// Clones share what the service says about when to ask again, so keep one for all who ask.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     base: Url,
     credentials: Option<Credentials>,
+    hold: Arc<Hold>,
 }
 
 /// What a service is shown so that it answers. Has no `Display`; `Debug` is redacted.
@@ -41,9 +45,9 @@ pub enum EndpointError {
 }
 
 impl Endpoint {
-    /// The same place, asked with `credentials`.
+    /// The same place, asked with `credentials`, and at once: what others were told does not count for these.
     pub fn with_credentials(self, credentials: Credentials) -> Self {
-        Self { credentials: Some(credentials), ..self }
+        Self { credentials: Some(credentials), hold: Arc::default(), ..self }
     }
 
     /// The address of `path`, which begins with `/`, below the base.
@@ -51,6 +55,15 @@ impl Endpoint {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         url
+    }
+
+    /// Until when the service is to be left alone.
+    pub(crate) fn hold(&self) -> &Hold {
+        &self.hold
+    }
+
+    pub(crate) fn has_credentials(&self) -> bool {
+        self.credentials.is_some()
     }
 
     pub(crate) fn authorize(&self, request: RequestBuilder) -> RequestBuilder {
@@ -78,7 +91,7 @@ impl FromStr for Endpoint {
         if base.query().is_some() || base.fragment().is_some() {
             return Err(EndpointError::Query);
         }
-        Ok(Self { base, credentials: None })
+        Ok(Self { base, credentials: None, hold: Arc::default() })
     }
 }
 

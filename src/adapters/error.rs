@@ -245,5 +245,5 @@ impl Fault {
 }
 
 fn patience(after: &Option<Duration>) -> String {
-    after.map_or_else(String::new, |after| format!(", again in {}s", after.as_secs()))
+    after.map_or_else(String::new, |after| format!(", again in {}s", after.as_millis().div_ceil(1000)))
 }

@@ -8,9 +8,9 @@
 mod fault;
 mod resolve;
 mod retry_after;
+mod tls;
 
 use std::{
-    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,6 +23,7 @@ use reqwest::{
 use serde::de::DeserializeOwned;
 
 use self::resolve::PolicyResolver;
+pub use self::tls::BundleError;
 use crate::{
     address::AddressPolicy,
     endpoint::Endpoint,
@@ -30,6 +31,8 @@ use crate::{
 };
 
 const REDIRECTS: usize = 3;
+/// Shorter than load balancers keep an idle connection (60s), so that we never write to one that is just being closed.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// How long a request may take and how much an answer may hold.
 #[derive(Clone, Copy, Debug)]
@@ -52,21 +55,24 @@ impl Default for Limits {
 #[derive(Clone, Debug)]
 pub struct HttpClient {
     inner: reqwest::Client,
+    new_builder: fn() -> reqwest::ClientBuilder,
     addresses: Arc<AddressPolicy>,
     limits: Limits,
 }
 
-/// The client could not be made: TLS, or a proxy's address in the environment, is unusable.
-#[derive(Debug)]
-pub struct SetupError(Box<dyn std::error::Error + Send + Sync>);
-
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot set up the HTTP client: {}", self.0)
-    }
+/// Why a client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The CA bundle is no such thing.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// TLS cannot be set up.
+    #[error("failed to set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The client cannot be set up.
+    #[error("failed to set up the HTTP client: {0}")]
+    Client(#[from] reqwest::Error),
 }
-
-impl std::error::Error for SetupError {}
 
 /// What came back, whatever its status.
 pub(crate) struct Answer {
@@ -80,28 +86,40 @@ impl HttpClient {
     /// A client that reaches what `addresses` permits. It trusts the system's certificate authorities, or those in
     /// `SSL_CERT_FILE`; a system without any can still reach services over plain HTTP.
     pub fn new(addresses: AddressPolicy, limits: Limits) -> Result<Self, SetupError> {
-        Self::build(reqwest::Client::builder(), addresses, limits)
+        Self::build(reqwest::Client::builder, tls::system_authorities(), Arc::new(addresses), limits)
     }
 
     /// A client that heeds no proxy: tests reach their own servers wherever they run.
     #[cfg(test)]
     pub(crate) fn direct(addresses: AddressPolicy, limits: Limits) -> Result<Self, SetupError> {
-        Self::build(reqwest::Client::builder().no_proxy(), addresses, limits)
+        let builder = || reqwest::Client::builder().no_proxy();
+        Self::build(builder, tls::system_authorities(), Arc::new(addresses), limits)
     }
 
-    fn build(builder: reqwest::ClientBuilder, addresses: AddressPolicy, limits: Limits) -> Result<Self, SetupError> {
-        let addresses = Arc::new(addresses);
-        let inner = builder
+    /// The same client for services whose certificates are signed by an authority in `bundle` (PEM); by those alone, not
+    /// by the system's. Its connections are its own.
+    pub fn trusting(&self, bundle: &[u8]) -> Result<Self, SetupError> {
+        let authorities = tls::bundled_authorities(bundle)?;
+        Self::build(self.new_builder, authorities, Arc::clone(&self.addresses), self.limits)
+    }
+
+    fn build(
+        new_builder: fn() -> reqwest::ClientBuilder,
+        authorities: rustls::RootCertStore,
+        addresses: Arc<AddressPolicy>,
+        limits: Limits,
+    ) -> Result<Self, SetupError> {
+        let inner = new_builder()
             .user_agent(concat!("lockkeeper/", env!("CARGO_PKG_VERSION")))
-            .tls_backend_preconfigured(tls().map_err(|error| SetupError(error.into()))?)
+            .tls_backend_preconfigured(tls::config(authorities)?)
             .timeout(limits.total)
             .connect_timeout(limits.connect)
+            .pool_idle_timeout(IDLE)
             .redirect(redirect::Policy::custom(redirect))
             .referer(false)
             .dns_resolver(PolicyResolver::new(Arc::clone(&addresses)))
-            .build()
-            .map_err(|error| SetupError(error.into()))?;
-        Ok(Self { inner, addresses, limits })
+            .build()?;
+        Ok(Self { inner, new_builder, addresses, limits })
     }
 
     /// The limits of each request.
@@ -109,7 +127,8 @@ impl HttpClient {
         self.limits
     }
 
-    /// Posts `form` to `path` below `endpoint`. Only method, host, path, status and time are logged.
+    /// Posts `form` to `path` below `endpoint`, unless that service asked to be left alone. Only method, host, path, status
+    /// and time are logged.
     pub(crate) async fn post_form(
         &self,
         endpoint: &Endpoint,
@@ -117,6 +136,9 @@ impl HttpClient {
         form: &[(&str, &str)],
     ) -> Result<Answer, Error> {
         let started = Instant::now();
+        if let Some(fault) = endpoint.hold().in_force(started) {
+            return Err(Error::new(endpoint, fault));
+        }
         let answer = self.exchange(endpoint, endpoint.url(path), form).await;
         let milliseconds = started.elapsed().as_millis();
         match &answer {
@@ -126,6 +148,12 @@ impl HttpClient {
             Err(fault) => {
                 tracing::debug!(method = "POST", host = %endpoint, path, reason = fault.reason(), milliseconds, "asked");
             }
+        }
+        match &answer {
+            Ok(answer) if !answer.status.is_success() => {
+                endpoint.hold().note(answer.failure(), endpoint.has_credentials(), Instant::now());
+            }
+            Ok(_) | Err(_) => {}
         }
         answer.map_err(|fault| Error::new(endpoint, fault))
     }
@@ -189,24 +217,6 @@ fn redirect(attempt: redirect::Attempt<'_>) -> redirect::Action {
     } else {
         attempt.stop()
     }
-}
-
-fn tls() -> Result<rustls::ClientConfig, rustls::Error> {
-    let mut authorities = rustls::RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::warn!(%error, "some certificate authorities of the system cannot be read");
-    }
-    authorities.add_parsable_certificates(found.certs);
-    if authorities.is_empty() {
-        tracing::warn!("the system has no certificate authorities: services over https will not be trusted");
-    }
-    // Named here rather than installed for the process, which is the operator's to decide.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(authorities)
-        .with_no_client_auth())
 }
 
 fn is_html(headers: &HeaderMap) -> bool {

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod endpoint;
 pub mod error;
+mod hold;
 pub mod http;
 pub mod metric;
 

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::scalar::Duration;
@@ -17,11 +17,15 @@ use crate::scalar::Duration;
     kind = "DeploymentWindow",
     namespaced,
     shortname = "dw",
+    doc = "When Releases may increase exposure (Allow) and when they must not (Freeze). Going back is never blocked.",
     status = "DeploymentWindowStatus",
     printcolumn(name = "Action", type_ = "string", json_path = ".spec.action"),
     printcolumn(name = "Active", type_ = "boolean", json_path = ".status.active"),
+    // Not of type date: kubectl shows a date as an age, and one that lies ahead as invalid.
     printcolumn(name = "Next start", type_ = "string", json_path = ".status.nextStart"),
     printcolumn(name = "Next end", type_ = "string", json_path = ".status.nextEnd"),
+    printcolumn(name = "Releases", type_ = "integer", json_path = ".status.releases"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".spec.reason", priority = 1)
 )]
@@ -29,14 +33,18 @@ use crate::scalar::Duration;
 pub struct DeploymentWindowSpec {
     /// What holds while the window is active: Allow opens, Freeze closes.
     pub action: WindowAction,
-    /// When the window is active.
+    /// When the window is active, in one of three forms: `start`, `duration` and `recurrence`; or `cron` and `duration`; or `from`
+    /// and `until` for a window that happens once. All times are wall-clock time of `timeZone`: one that falls into a
+    /// daylight-saving gap is the next valid instant, one in the repeated hour happens once, the first time.
     pub schedule: Schedule,
     /// Labels of the Releases that the window is about; default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "label_selector")]
     pub release_selector: Option<LabelSelector>,
     /// Labels of the namespaces whose Releases the window is about; default: every namespace. Only for windows in the
     /// operator's own namespace; elsewhere a window is about its own namespace, and the field is a fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "label_selector")]
     pub namespace_selector: Option<LabelSelector>,
     /// Which increases of exposure the window is about; 1 to 3 distinct ones, default all three.
     #[serde(default = "covers_default")]
@@ -124,14 +132,12 @@ impl Schedule {
     }
 }
 
-/// When the window is active: `start`, `duration` and `recurrence`; or `cron` and `duration`; or `from` and `until`. All in
-/// the wall-clock time of `timeZone`. A start that falls into a daylight-saving gap is the next valid instant; one in the
-/// repeated hour happens once, the first time.
-// The three forms as they are written: a structural schema cannot tell them apart by itself, so rules do.
+/// The forms of a [`Schedule`] as they are written.
+// A structural schema cannot tell them apart by itself, so rules do.
 #[derive(KubeSchema, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("[has(self.start), has(self.cron), has(self.from)].exists_one(given, given)").message("schedule has exactly one form: start, duration and recurrence; or cron and duration; or from and until"))]
-#[x_kube(validation = Rule::new("has(self.start) == has(self.recurrence)").message("start and recurrence belong together: give both, or neither"))]
+#[x_kube(validation = Rule::new("has(self.start) == has(self.recurrence)").message("start and recurrence belong together: give both, or from and until for a window that happens once"))]
 #[x_kube(validation = Rule::new("has(self.from) == has(self.until)").message("from and until belong together: give both, or neither"))]
 #[x_kube(validation = Rule::new("has(self.duration) == (has(self.start) || has(self.cron))").message("duration belongs to start and to cron, which need it; beside from and until leave it out"))]
 #[x_kube(validation = Rule::new("!has(self.from) || !has(self.until) || self.from < self.until").message("until must be after from"))]
@@ -139,37 +145,123 @@ struct ScheduleFields {
     /// With `recurrence`: local date and time from which the rule counts, like `2026-01-06T09:00:00`; what the rule does not
     /// say (time of day, weekday, day of month) is that of the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = DATE_TIME), length(max = 19))]
+    #[schemars(schema_with = "local_time")]
     start: Option<String>,
-    /// With `start`: a recurrence rule of RFC 5545 without its name, like `FREQ=WEEKLY;BYDAY=TU,WE,TH`, evaluated on local
-    /// time; not more often than once a minute; UNTIL, if given, is local as well. At most 512 characters.
+    /// With `start`: a recurrence rule of RFC 5545 without the prefix `RRULE:`, like `FREQ=WEEKLY;BYDAY=TU,WE,TH`, evaluated on
+    /// local time. FREQ is HOURLY or rarer; COUNT at most 1000; UNTIL local, or in UTC with a Z. At most 512 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512), regex(pattern = "^[A-Z]+=[A-Z0-9,+-]+(;[A-Z]+=[A-Z0-9,+-]+)*$"))]
+    #[schemars(schema_with = "recurrence")]
     recurrence: Option<String>,
     /// Cron expression of five fields (minute, hour, day of month, month, day of week), like `0 9 * * 2-4`; each match
-    /// starts an occurrence. Sunday is 0 or 7; a day matches either day field if both are restricted. At most 256 characters.
+    /// starts an occurrence. Sunday is 0 or 7. If both day fields are restricted, a day that matches either counts. Besides
+    /// lists, ranges and steps: names (MON, JAN), L (last), W (nearest weekday), # (`5#2`, the second Friday). At most 256
+    /// characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(schema_with = "cron")]
     cron: Option<String>,
-    /// With `start` or `cron`: how long an occurrence lasts, in elapsed time; at least 1m, at most 8784h.
+    /// With `start` or `cron`: how long an occurrence lasts, in elapsed time; at least 1m, at most 8784h. Occurrences that
+    /// overlap or adjoin are one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1m') && duration(self) <= duration('8784h')").message("duration must be at least 1m and at most 8784h"))]
     duration: Option<Duration>,
     /// With `until`: local date and time of the start, like `2026-12-20T00:00:00`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = DATE_TIME), length(max = 19))]
+    #[schemars(schema_with = "local_time")]
     from: Option<String>,
     /// With `from`: local date and time of the end, like `2027-01-04T00:00:00`; not part of the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = DATE_TIME), length(max = 19))]
+    #[schemars(schema_with = "local_time")]
     until: Option<String>,
     /// IANA name of the zone in which all times are written, like `Europe/Berlin` or `UTC`.
-    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$"))]
+    #[schemars(schema_with = "time_zone")]
     time_zone: String,
 }
 
-/// Local date and time to the second; the calendar's own rules (30 February) are left to the reader.
-const DATE_TIME: &str = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$";
+/// A text whose rules say how to mend it, which a bare pattern would not.
+fn text(max_length: u32, rule: &str, message: &str) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": max_length,
+        "x-kubernetes-validations": [{"rule": rule, "message": message}],
+    })
+}
+
+fn local_time(_: &mut SchemaGenerator) -> Schema {
+    // The conversion fails, and with it the rule, for days that the calendar does not have, like 30 February.
+    let rule = "self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}$') && timestamp(self + 'Z') >= timestamp('0001-01-01T00:00:00Z')";
+    text(40, rule, "write an existing local date and time without zone, like 2026-12-20T00:00:00")
+}
+
+fn recurrence(_: &mut SchemaGenerator) -> Schema {
+    let rule = "self.matches('^[A-Z]+=[A-Z0-9,+-]+(;[A-Z]+=[A-Z0-9,+-]+)*$') && \
+        self.matches('(^|;)FREQ=(YEARLY|MONTHLY|WEEKLY|DAILY|HOURLY)(;|$)')";
+    text(
+        512,
+        rule,
+        "write a rule of RFC 5545 in capitals with FREQ from HOURLY to YEARLY, like FREQ=WEEKLY;BYDAY=TU,WE,TH",
+    )
+}
+
+fn cron(_: &mut SchemaGenerator) -> Schema {
+    let rule = "self.matches('^[^ ]+( +[^ ]+){4}$')";
+    text(256, rule, "cron has five fields (minute, hour, day of month, month, day of week), like 0 9 * * 2-4")
+}
+
+fn time_zone(_: &mut SchemaGenerator) -> Schema {
+    // The conversion fails, and with it the rule, for zones that the API server does not know.
+    let rule = "self.matches('^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$') && self != 'Local' && \
+        timestamp(0).getHours(self) >= 0";
+    text(64, rule, "use the IANA name of a zone, like Europe/Berlin, America/New_York or UTC")
+}
+
+/// A label selector whose operators and their values are checked on the way in; at most 32 labels and 32 requirements.
+fn label_selector(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "matchLabels": {
+                "description": "Labels that must all be there with these values; at most 32.",
+                "type": "object",
+                "maxProperties": 32,
+                "additionalProperties": {"type": "string", "maxLength": 63},
+            },
+            "matchExpressions": {
+                "description": "Requirements that must all hold; at most 32.",
+                "type": "array",
+                "maxItems": 32,
+                "items": {
+                    "type": "object",
+                    "required": ["key", "operator"],
+                    "properties": {
+                        "key": {
+                            "description": "Name of the label.",
+                            "type": "string",
+                            "minLength": 1,
+                            "maxLength": 317,
+                        },
+                        "operator": {
+                            "description": "In and NotIn compare with values; NotIn also holds without the label. Exists and DoesNotExist take none.",
+                            "type": "string",
+                            "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
+                        },
+                        "values": {
+                            "description": "Values for In (at least one) and NotIn (at least one); at most 64.",
+                            "type": "array",
+                            "maxItems": 64,
+                            "items": {"type": "string", "maxLength": 63},
+                        },
+                    },
+                    "x-kubernetes-validations": [{
+                        "rule": "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
+                        "message": "In and NotIn need values, at least one; Exists and DoesNotExist take none",
+                    }],
+                },
+            },
+        },
+        "x-kubernetes-map-type": "atomic",
+    })
+}
 
 impl TryFrom<ScheduleFields> for Schedule {
     type Error = &'static str;
@@ -208,24 +300,28 @@ impl From<Schedule> for ScheduleFields {
 }
 
 /// Status of a DeploymentWindow.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct DeploymentWindowStatus {
     /// The `metadata.generation` that this status speaks of.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Whether the window is active now. A window with faults is not; a faulty Freeze still closes the gate.
+    #[serde(default)]
     pub active: bool,
-    /// When the window becomes active next; none if it never does again.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// When the window becomes active next; none if it never does again, or if it is active with no end in sight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_start: Option<Time>,
     /// When the present or, if it is not active, the next time of activity ends, overlapping and adjacent occurrences being
-    /// one; none if there is none, or if the end is too far away to be told.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// one; none if there is none, or with no end in sight (more than 600 occurrences in a row).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_end: Option<Time>,
     /// How many Releases it selects.
+    #[serde(default)]
+    #[schemars(with = "i32", range(min = 0))]
     pub releases: u32,
-    /// Ready: every fault of the spec, or that there is none.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// Ready: False with every fault of the spec, or True.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 }

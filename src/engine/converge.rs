@@ -84,7 +84,8 @@ impl Round {
         Self { pending: Some(Pending::Progress(what.into())), ..Self::default() }
     }
 
-    fn broken(why: impl Into<String>) -> Self {
+    /// A round that no waiting mends.
+    pub fn broken(why: impl Into<String>) -> Self {
         Self { pending: Some(Pending::Broken(why.into())), ..Self::default() }
     }
 
@@ -191,14 +192,14 @@ impl<'a> Scene<'a> {
     }
 
     /// The Deployment's hold: paused, marked, with the images of the version on its way.
-    fn hold(&self, images: Option<Vec<write::ContainerImage>>) -> Option<Write> {
-        let goal = write::DeploymentGoal { hold: Some(self.hold.into()), paused: Some(true), images };
+    pub fn hold(&self, images: Option<Vec<write::ContainerImage>>) -> Option<Write> {
+        let goal = write::DeploymentGoal { hold: Some(self.hold.into()), paused: Some(true), leave: false, images };
         write::deployment(&self.plan.name, self.deployment, &goal)
     }
 
     /// Saves a version's template unless it is saved.
     fn save(&self, replica_set: &ReplicaSetView) -> Option<Write> {
-        if self.view.saved.as_ref().is_some_and(|saved| saved.hash == replica_set.hash) {
+        if self.view.saved.iter().any(|saved| saved.hash == replica_set.hash) {
             return None;
         }
         let template = replica_set.template.as_ref()?;
@@ -207,7 +208,7 @@ impl<'a> Scene<'a> {
 
     /// Makes a ReplicaSet that somebody has deleted again, under the Deployment's control.
     fn recreate(&self, revision: &WorkloadRevision) -> Round {
-        match self.view.saved.as_ref().filter(|saved| saved.hash == revision.hash) {
+        match self.view.saved.iter().find(|saved| saved.hash == revision.hash) {
             Some(saved) => Round::write([write::create_replica_set(
                 &self.plan.name,
                 self.deployment,

@@ -18,5 +18,5 @@ pub mod window;
 pub mod world;
 pub mod write;
 
-pub use decide::{Outcome, decide};
+pub use decide::{Event, Outcome, decide};
 pub use digest::{digest, template_digest, version_digest};

@@ -61,8 +61,8 @@ pub struct WorkloadView {
     pub deployment: Option<DeploymentView>,
     /// ReplicaSets that refer to the Deployment as owner, controlled by it or not.
     pub replica_sets: Vec<ReplicaSetView>,
-    /// The stable template, saved when the release began.
-    pub saved: Option<SavedTemplate>,
+    /// Templates saved when a release began.
+    pub saved: Vec<SavedTemplate>,
     /// The Services that the plan names, by name.
     pub services: BTreeMap<String, ServiceView>,
     /// Other Services that select the workload's pods and get no pin, by name.

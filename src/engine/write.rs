@@ -92,6 +92,8 @@ pub struct DeploymentGoal {
     pub hold: Option<String>,
     /// Whether we pause it; none leaves it as it is.
     pub paused: Option<bool>,
+    /// Whether the Release is done with it: our annotations go.
+    pub leave: bool,
     /// Images to set, where the Release carries the version and the template differs.
     pub images: Option<Vec<ContainerImage>>,
 }
@@ -110,7 +112,9 @@ pub struct ContainerImage {
 /// Writes the difference between a Deployment and its goal in one request, or nothing.
 pub fn deployment(release: &str, seen: &DeploymentView, goal: &DeploymentGoal) -> Option<Write> {
     let mut annotations = Map::new();
-    if seen.marks.get(RELEASE).map(String::as_str) != Some(release) {
+    if goal.leave {
+        annotations.extend(seen.marks.keys().map(|key| (key.clone(), Value::Null)));
+    } else if seen.marks.get(RELEASE).map(String::as_str) != Some(release) {
         annotations.insert(RELEASE.into(), release.into());
     }
     if seen.marks.get(HOLD) != goal.hold.as_ref() {

@@ -1,8 +1,9 @@
+mod proxy;
+mod tls;
+
 use std::{io, net::IpAddr, sync::Mutex};
 
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 use tracing::level_filters::LevelFilter;
 
 use super::*;
@@ -126,30 +127,6 @@ async fn https_to_a_server_without_tls_is_misconfigured() {
     let server = Server::start(|_| json("1")).await;
     let found = fault(&client(), &format!("https://{}", server.address)).await;
     assert_eq!((found, found.class()), (Fault::TlsFailed, Class::Misconfigured));
-}
-
-#[tokio::test]
-async fn a_certificate_that_nobody_trusts_is_refused() {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(["localhost".into()]).unwrap().self_signed(&key).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            acceptor.accept(stream).await.map(drop).unwrap_err();
-        }
-    });
-    let found = fault(&client(), &format!("https://localhost:{port}")).await;
-    assert_eq!((found, found.class()), (Fault::CertificateRefused, Class::Misconfigured));
 }
 
 #[tokio::test]

@@ -45,6 +45,7 @@ macro_rules! metric_source_conformance {
             a_probe_tells_whether_queries_are_answered,
             statuses_are_classified,
             retry_after_is_kept_in_both_spellings,
+            a_service_that_asks_for_patience_is_left_alone,
             an_html_page_is_a_refusal_even_with_status_200,
             broken_answers_are_unreachable,
             json_of_another_product_is_misconfigured,
@@ -151,6 +152,21 @@ pub(crate) async fn retry_after_is_kept_in_both_spellings<P: Product>() {
         let found = fault::<P>(move || with_header(dated(), "retry-after", "Fri, 06 Nov 2026 08:49:37 GMT")).await;
         assert_eq!(found.class(), seconds);
         assert_eq!(fault::<P>(throttled).await.class(), Class::Retry { after: None });
+    }
+}
+
+pub(crate) async fn a_service_that_asks_for_patience_is_left_alone<P: Product>() {
+    for status in [429, 503] {
+        let mut server =
+            Server::start(move |_| with_header(reply(status, "text/plain", ""), "retry-after", "600")).await;
+        let source = P::connect(client(), &server.url());
+        let told = source.measure(QUERY).await.unwrap_err();
+        assert_eq!(server.received().len(), 1);
+
+        let repeated = source.probe().await.unwrap_err();
+        assert_eq!(repeated.reason(), told.reason());
+        assert!(matches!(repeated.class(), Class::Retry { after: Some(rest) } if rest < Duration::from_secs(600)));
+        assert!(server.received().is_empty());
     }
 }
 

@@ -31,8 +31,13 @@ impl Prometheus {
 
     async fn query(&self, query: &str) -> Result<Measurement, Error> {
         let timeout = format!("{}ms", self.client.limits().total.as_millis());
-        // Thanos otherwise leaves out the stores that it cannot reach; the others ignore the field.
-        let form = [("query", query), ("timeout", &timeout), ("partial_response", "false")];
+        let form = [
+            ("query", query),
+            ("timeout", &timeout),
+            // Thanos and VictoriaMetrics otherwise leave out the stores that they cannot reach. Others ignore the fields.
+            ("partial_response", "false"),
+            ("deny_partial_response", "1"),
+        ];
         let answer = self.client.post_form(&self.endpoint, QUERY, &form).await?;
         read(&answer).map_err(|fault| Error::new(&self.endpoint, fault))
     }
@@ -59,6 +64,9 @@ enum Envelope {
     Success {
         data: Data,
         warnings: Option<Vec<IgnoredAny>>,
+        /// VictoriaMetrics' way to warn.
+        #[serde(default, rename = "isPartial")]
+        is_partial: bool,
     },
     Error {
         #[serde(rename = "errorType")]
@@ -94,8 +102,9 @@ fn read(answer: &Answer) -> Result<Measurement, Fault> {
         return Err(failure(answer));
     }
     match answer.json()? {
-        Envelope::Success { data, warnings } => {
-            Ok(Measurement { sample: sample(data)?, warnings: warnings.map_or(0, |warnings| warnings.len()) })
+        Envelope::Success { data, warnings, is_partial } => {
+            let warnings = warnings.map_or(0, |warnings| warnings.len()) + usize::from(is_partial);
+            Ok(Measurement { sample: sample(data)?, warnings })
         }
         Envelope::Error { error_type } => Err(query_fault(&error_type).unwrap_or(Fault::UnexpectedAnswer)),
     }

@@ -317,6 +317,9 @@ pub struct GoingBack {
     /// How long the version left keeps its pods after that.
     #[serde(default)]
     pub keep_candidate: Duration,
+    /// The weight of the version left when it was decided, in percent.
+    #[serde(default)]
+    pub weight: u8,
 }
 
 /// A revision that gets no traffic without a Retry.
@@ -358,6 +361,9 @@ pub struct CountedDecision {
     /// Until when it counts, where it expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
+    /// Whether it was counted for an earlier attempt and counts no more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spent: bool,
     /// Why it counted for nothing, where it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,

@@ -1,13 +1,15 @@
 //! One version carries all traffic, and the Deployment controls it: promotion, bake, going back and rest.
 
 use lockkeeper_api::{
-    names::{HOLD, POD_TEMPLATE_HASH},
+    names::{HOLD, PAUSED_BY, POD_TEMPLATE_HASH},
     release::WorkloadRevision,
 };
 
 use super::{Round, Scene, is_pinned};
 use crate::{
-    plan::Services,
+    plan::{Services, WorkloadPlan},
+    revision::images_that_differ,
+    traffic,
     world::{ReplicaSetView, Role, ServiceView, WorkloadView},
     write::{self, ContainerImage, DeploymentGoal, Write},
 };
@@ -54,7 +56,7 @@ fn swapped(new: &ReplicaSetView, old: Option<&ReplicaSetView>) -> bool {
 /// The live ReplicaSet does not exist.
 fn missing(scene: &Scene<'_>, live: &WorkloadRevision) -> Round {
     let held = scene.deployment.marks.contains_key(HOLD);
-    if held || scene.view.saved.is_some() {
+    if held || !scene.view.saved.is_empty() {
         return scene.recreate(live);
     }
     // At rest the Deployment controller makes it by itself.
@@ -186,7 +188,11 @@ fn restore_traffic(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&Replica
         if carried && let Some(unconfirmed) = scene.unconfirmed() {
             return Some(unconfirmed);
         }
-        return (new.available > 0 || !carried).then(|| Round::write(scene.pin(&new.hash))).filter(|r| !r.writes.is_empty());
+        return Some(match new.available {
+            // Never to a version without a ready pod.
+            0 => Round::wait(format!("waiting for pods of {}", new.name)),
+            _ => Round::write(scene.pin(&new.hash)),
+        });
     }
     let foreign = stable.ready.len() - scene.ready(stable, new);
     let too_few = scene.ready(stable, new) < (scene.deployment.replicas.min(new.available).max(1)) as usize;
@@ -225,7 +231,7 @@ fn clean_up(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView
         return round;
     }
     round.writes.extend(scene.pinned().filter(|s| s.pin.is_some()).map(write::unpin));
-    round.writes.extend(scene.view.saved.as_ref().map(write::delete_saved));
+    round.writes.extend(scene.view.saved.iter().map(write::delete_saved));
     if round.done() {
         give_back(scene, new, &mut round);
     }
@@ -253,32 +259,32 @@ fn give_back(scene: &Scene<'_>, new: &ReplicaSetView, round: &mut Round) {
     // Pods of the version left must be gone before the Services are unpinned; history has none by now.
     if deployment.digest != new.digest {
         let images = images_back(scene, new);
-        let goal = DeploymentGoal { hold: Some(scene.hold.into()), paused: Some(true), images };
+        let goal = DeploymentGoal { hold: Some(scene.hold.into()), paused: Some(true), leave: false, images };
         round.writes.extend(write::deployment(&scene.plan.name, deployment, &goal));
         return;
     }
     let current = deployment.current && deployment.updated == deployment.replicas;
-    let held = deployment.marks.contains_key(HOLD) || (deployment.paused && !scene.plan.setting.paused_at_rest);
+    let held = deployment.marks.contains_key(HOLD) || deployment.marks.contains_key(PAUSED_BY);
     if held && !current {
         round.pending = Some(super::Pending::Progress(format!("waiting for Deployment {} to count its pods", deployment.name)));
         return;
     }
-    let goal = DeploymentGoal { hold: None, paused: Some(scene.plan.setting.paused_at_rest), images: None };
+    let goal = DeploymentGoal { hold: None, paused: Some(scene.plan.setting.paused_at_rest), leave: false, images: None };
     round.writes.extend(write::deployment(&scene.plan.name, deployment, &goal));
 }
 
 /// Where the Release carries the version, the images of the live one.
 fn images_back(scene: &Scene<'_>, new: &ReplicaSetView) -> Option<Vec<ContainerImage>> {
     let images = scene.work.images.keys().filter_map(|name| Some((name.clone(), new.images.get(name)?.clone()))).collect();
-    crate::revision::images_that_differ(&images, scene.deployment)
+    images_that_differ(&images, scene.deployment)
 }
 
 /// The Deployment is gone: route and Services go back to what the user wrote, and our own Service goes.
-pub fn dismantle(plan: &crate::plan::Plan, work: &crate::plan::WorkloadPlan, view: &WorkloadView) -> Vec<Write> {
+pub fn dismantle(work: &WorkloadPlan, view: &WorkloadView) -> Vec<Write> {
     let mut writes = Vec::new();
     let Some(services) = &work.services else { return writes };
     for route in view.routes.values() {
-        let rules = crate::traffic::edit(&route.rules, services.backends(), None);
+        let rules = traffic::edit(&route.rules, services.backends(), None);
         if !rules.is_empty() {
             writes.push(write::route(route, &rules, "give back the route".into()));
         }
@@ -288,6 +294,5 @@ pub fn dismantle(plan: &crate::plan::Plan, work: &crate::plan::WorkloadPlan, vie
         let canary = view.services.get(&services.canary).filter(|c| c.ours && !c.deleting);
         writes.extend(canary.map(write::delete_service));
     }
-    let _ = plan;
     writes
 }

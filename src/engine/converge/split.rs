@@ -5,6 +5,7 @@ use lockkeeper_api::{names::POD_TEMPLATE_HASH, release::WorkloadRevision};
 use super::{Round, Scene, is_pinned};
 use crate::{
     plan::Target,
+    revision::images_to_set,
     world::{ReplicaSetView, Role},
     write::{self, Write},
 };
@@ -38,7 +39,7 @@ pub fn split(scene: &Scene<'_>, stable: &WorkloadRevision, candidate: &WorkloadR
 
 /// The images to set, where the Release carries the version.
 fn images(scene: &Scene<'_>) -> Option<Vec<write::ContainerImage>> {
-    crate::revision::images_to_set(scene.work, scene.deployment)
+    images_to_set(scene.work, scene.deployment)
 }
 
 /// The candidate's ReplicaSet, or the round that makes or borrows it.
@@ -69,14 +70,16 @@ fn candidate_set<'a>(scene: &Scene<'a>, candidate: &WorkloadRevision) -> Result<
 fn prepare(scene: &Scene<'_>, old: &ReplicaSetView, candidate: &WorkloadRevision, target: &Target) -> Vec<Write> {
     let Some(services) = scene.services() else { return Vec::new() };
     let mut writes = Vec::new();
-    if !scene.work.routed() {
+    if !scene.work.routed() && target.weight > 0 {
         // By pod count both versions stand behind the stable Service.
-        let wanted = scene.pinned().filter(|s| s.pin.is_some());
-        writes.extend(wanted.filter(|_| target.weight > 0).map(write::unpin));
+        writes.extend(scene.pinned().filter(|s| s.pin.is_some()).map(write::unpin));
         return writes;
     }
     if old.available > 0 {
         writes.extend(scene.pin(&old.hash));
+    }
+    if !scene.work.routed() {
+        return writes;
     }
     match scene.service(&services.canary) {
         None => {
@@ -101,7 +104,7 @@ fn shift(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, target: 
     let most = scene.most();
     let share = allowed(scene, old, new, target, wanted);
     let mut round = Round::default();
-    if share > 0 || scene.routes().any(|_| most > 0) {
+    if share > 0 || most > 0 {
         round.writes = scene.weigh(Some(share));
     }
     if new.replicas < wanted {

@@ -1,9 +1,11 @@
 //! When a window is active.
 
+use std::sync::LazyLock;
+
 use jiff::{
     SignedDuration, Timestamp,
     civil::DateTime,
-    tz::{AmbiguousOffset, TimeZone},
+    tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase},
 };
 use lockkeeper_api::{deployment_window::Schedule, scalar::Duration};
 
@@ -11,35 +13,38 @@ use super::starts::Starts;
 
 /// Shortest length of an occurrence, in seconds.
 const DURATION_MIN_SECONDS: u64 = 60;
-/// How many overlapping or adjacent occurrences are followed to find the end of a time of activity.
-const MERGED_MAX: usize = 128;
-/// Starts that are looked at for the next one: more than a repeated hour can hold, which are all that may lie behind.
-const STARTS_MAX: usize = 2000;
+/// Overlapping or adjacent occurrences that are followed to find the end: more than a year of days, or nine hours of minutes.
+const IN_A_ROW_MAX: usize = 600;
+
+/// The zones that are built in, so that nothing is read from the machine that this runs on.
+static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
 /// A window's schedule, read and found sound.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Calendar {
     zone: TimeZone,
     occurrences: Occurrences,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum Occurrences {
     Once { from: Timestamp, until: Timestamp },
     Recurring { starts: Starts, duration: SignedDuration },
 }
 
-/// What a calendar says of one instant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a calendar says of one instant. Overlapping and adjacent occurrences count as one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// Whether the window is active.
     pub active: bool,
-    /// When it becomes active next, after the present activity if it is active; none if it never does again, or if the end
-    /// of the present activity is too far away to be told.
+    /// When it becomes active next, after the present activity if it is active; none if it never does again, or if it is
+    /// active with no end in sight.
     pub next_start: Option<Timestamp>,
-    /// When the present activity or, if there is none, the next one ends, overlapping and adjacent occurrences being one; none
-    /// if there is none or it goes on for more occurrences than are followed (128).
+    /// When the present activity or, if there is none, the next one ends; none if there is none, or with no end in sight: more
+    /// than 600 occurrences in a row.
     pub next_end: Option<Timestamp>,
+    /// `active` holds until then at least: the next start or end if it is in sight; none if it holds for good.
+    pub holds_until: Option<Timestamp>,
 }
 
 impl Calendar {
@@ -49,20 +54,19 @@ impl Calendar {
     /// Every fault, each in a sentence that tells how to mend it.
     pub fn parse(schedule: &Schedule) -> Result<Self, Vec<String>> {
         let mut faults = Vec::new();
-        let zone = keep(zone(schedule.time_zone()).map_err(|fault| vec![fault]), &mut faults);
+        let zone = keep(zone(schedule.time_zone()), &mut faults);
+        // Faults of the rest are wanted beside an unknown zone as well; the value is then not used.
+        let any_zone = zone.clone().unwrap_or(TimeZone::UTC);
         let occurrences = match schedule {
             Schedule::Once { from, until, time_zone: _ } => {
                 let from = keep(local("from", from), &mut faults);
                 let until = keep(local("until", until), &mut faults);
-                match (from, until, &zone) {
-                    (Some(from), Some(until), Some(zone)) => keep(once(from, until, zone), &mut faults),
-                    _ => None,
-                }
+                from.zip(until).and_then(|(from, until)| keep(once(from, until, &any_zone), &mut faults))
             }
             Schedule::Recurring { start, recurrence, duration, time_zone: _ } => {
                 let duration = keep(length(*duration), &mut faults);
                 let starts = keep(local("start", start), &mut faults)
-                    .and_then(|start| keep(Starts::rule(recurrence, start), &mut faults));
+                    .and_then(|start| keep(Starts::rule(recurrence, start, &any_zone), &mut faults));
                 starts.zip(duration).map(|(starts, duration)| Occurrences::Recurring { starts, duration })
             }
             Schedule::Cron { cron, duration, time_zone: _ } => {
@@ -79,82 +83,50 @@ impl Calendar {
         &self.zone
     }
 
-    /// What the calendar says of `now`.
+    /// What the calendar says of `now`. Looks at a bounded number of occurrences close to it, however old the schedule is.
     pub fn at(&self, now: Timestamp) -> State {
-        match self.occurrences {
-            Occurrences::Once { from, until } => {
-                let active = from <= now && now < until;
-                State { active, next_start: (now < from).then_some(from), next_end: (now < until).then_some(until) }
+        match &self.occurrences {
+            Occurrences::Once { from, until } => match now {
+                now if now < *from => State::idle_until(*from, Some(*until)),
+                now if now < *until => State::active_until(*until, None),
+                _ => State::default(),
+            },
+            Occurrences::Recurring { starts, duration } => self.recurring(starts, *duration, now),
+        }
+    }
+
+    fn recurring(&self, starts: &Starts, duration: SignedDuration, now: Timestamp) -> State {
+        let end_of = |start: Timestamp| start.checked_add(duration).unwrap_or(Timestamp::MAX);
+        let earliest = now.checked_sub(duration).unwrap_or(Timestamp::MIN);
+        // An earlier local time is never a later instant, so no occurrence that lasts until now is left out.
+        let mut starts = starts
+            .from(self.zone.to_datetime(earliest))
+            .map_while(|start| resolve(start, &self.zone))
+            .skip_while(|start| end_of(*start) <= now);
+        let Some(start) = starts.next() else { return State::default() };
+        let active = start <= now;
+        let mut end = end_of(start);
+        for _ in 0..IN_A_ROW_MAX {
+            match starts.next() {
+                Some(next) if next <= end => end = end_of(next),
+                next if active => return State::active_until(end, next),
+                _ => return State::idle_until(start, Some(end)),
             }
-            Occurrences::Recurring { ref starts, duration } => {
-                let occurring = Occurring { zone: &self.zone, starts, duration };
-                match occurring.latest(now) {
-                    Some(start) => {
-                        let end = occurring.end(start);
-                        State { active: true, next_start: end.and_then(|end| occurring.next(end)), next_end: end }
-                    }
-                    None => {
-                        let start = occurring.next(now);
-                        State {
-                            active: false,
-                            next_start: start,
-                            next_end: start.and_then(|start| occurring.end(start)),
-                        }
-                    }
-                }
-            }
+        }
+        match active {
+            true => State { active, holds_until: Some(end), ..State::default() },
+            false => State::idle_until(start, None),
         }
     }
 }
 
-/// A recurring window's occurrences as instants. All is built on one question, when the next one starts.
-struct Occurring<'a> {
-    zone: &'a TimeZone,
-    starts: &'a Starts,
-    duration: SignedDuration,
-}
-
-impl Occurring<'_> {
-    /// The first start after `after`.
-    fn next(&self, after: Timestamp) -> Option<Timestamp> {
-        // An earlier local time is never a later instant, so no start before this one is left out.
-        let local = after.to_zoned(self.zone.clone()).datetime();
-        self.starts
-            .from(local)
-            .take(STARTS_MAX)
-            .map_while(|start| resolve(start, self.zone))
-            .find(|start| *start > after)
+impl State {
+    fn active_until(end: Timestamp, next_start: Option<Timestamp>) -> Self {
+        Self { active: true, next_start, next_end: Some(end), holds_until: Some(end) }
     }
 
-    /// The latest start at or before `at` whose occurrence is not over by then.
-    fn latest(&self, at: Timestamp) -> Option<Timestamp> {
-        let before = |start: &Timestamp| *start <= at;
-        let mut latest = self.next(at.checked_sub(self.duration).ok()?).filter(before)?;
-        // Mostly that was the only one. If not, halve the time that may hold a later one.
-        let Some(second) = self.next(latest).filter(before) else { return Some(latest) };
-        latest = second;
-        let mut none_after = at;
-        while let half = none_after.duration_since(latest).as_secs() / 2
-            && half > 0
-        {
-            let middle = latest.checked_add(SignedDuration::from_secs(half)).ok()?;
-            match self.next(middle).filter(before) {
-                Some(later) => latest = later,
-                None => none_after = middle,
-            }
-        }
-        // A start between the last two seconds looked at.
-        Some(self.next(latest).filter(before).unwrap_or(latest))
-    }
-
-    /// The end of the activity to which the occurrence of this start belongs.
-    fn end(&self, start: Timestamp) -> Option<Timestamp> {
-        let mut end = start.checked_add(self.duration).ok()?;
-        for _ in 0..MERGED_MAX {
-            let Some(next) = self.latest(end) else { return Some(end) };
-            end = next.checked_add(self.duration).ok()?;
-        }
-        None
+    fn idle_until(start: Timestamp, next_end: Option<Timestamp>) -> Self {
+        Self { active: false, next_start: Some(start), next_end, holds_until: Some(start) }
     }
 }
 
@@ -177,9 +149,9 @@ fn keep<T>(read: Result<T, Vec<String>>, faults: &mut Vec<String>) -> Option<T> 
     read.map_err(|found| faults.extend(found)).ok()
 }
 
-fn zone(name: &str) -> Result<TimeZone, String> {
-    TimeZone::get(name).map_err(|_| {
-        format!("timeZone {name:?} is unknown: use an IANA name, like Europe/Berlin, America/New_York or UTC")
+fn zone(name: &str) -> Result<TimeZone, Vec<String>> {
+    ZONES.get(name).ok().filter(|zone| !zone.is_unknown()).ok_or_else(|| {
+        vec![format!("timeZone {name:?} is unknown: use an IANA name, like Europe/Berlin, America/New_York or UTC")]
     })
 }
 
@@ -207,3 +179,6 @@ fn once(from: DateTime, until: DateTime, zone: &TimeZone) -> Result<Occurrences,
     }
     Ok(Occurrences::Once { from: from_instant, until: until_instant })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,5 @@
+mod real;
+
 use std::time::Duration;
 
 use super::*;
@@ -26,7 +28,8 @@ impl Product for Prometheus {
         assert!(!request.headers.contains_key("authorization"));
         assert_eq!(request.field("timeout"), "10000ms");
         assert_eq!(request.field("partial_response"), "false");
-        assert_eq!(request.form.len(), 3);
+        assert_eq!(request.field("deny_partial_response"), "1");
+        assert_eq!(request.form.len(), 4);
         request.field("query").into()
     }
 
@@ -94,6 +97,8 @@ async fn warnings_are_counted_and_hints_are_not() {
         (r#","warnings":null"#, 0),
         (r#","warnings":[],"infos":["PromQL info: metric might not be a counter"]"#, 0),
         (r#","warnings":["store is unavailable","another"]"#, 2),
+        (r#","isPartial":false"#, 0),
+        (r#","isPartial":true"#, 1),
     ] {
         let body =
             Prometheus::series(&[1.0]).replacen(r#""status":"success""#, &format!(r#""status":"success"{more}"#), 1);
@@ -141,6 +146,27 @@ async fn a_path_prefix_and_credentials_are_used_and_shown_nowhere() {
         assert_eq!(received[0].path, "/prometheus/api/v1/query");
         assert_eq!(received[0].headers["authorization"], header);
     }
+}
+
+#[tokio::test]
+async fn refused_credentials_are_not_shown_again_and_new_ones_at_once() {
+    let mut server = Server::start(|request| match request.headers.get("authorization") {
+        Some(token) if token == "Bearer new" => json(Prometheus::series(&[1.0])),
+        Some(_) | None => error(401, "bad_data"),
+    })
+    .await;
+    let source = Prometheus::new(client(), &server.url()).unwrap();
+    let refused = Fault::CredentialsRefused { status: 401 };
+    for _ in 0..2 {
+        assert_eq!(source.measure("up").await.unwrap_err().fault(), refused);
+        assert_eq!(server.received().len(), 1, "without credentials no account can be locked");
+    }
+    let source = source.with_credentials(Credentials::Bearer("old".into()));
+    for requests in [1, 0] {
+        assert_eq!(source.clone().measure("up").await.unwrap_err().fault(), refused);
+        assert_eq!(server.received().len(), requests);
+    }
+    source.with_credentials(Credentials::Bearer("new".into())).measure("up").await.unwrap();
 }
 
 #[tokio::test]

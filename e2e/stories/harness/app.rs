@@ -1,0 +1,130 @@
+//! The application that a story releases: Deployment, Service and HTTPRoute of the same name.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::ResourceExt;
+use kube::api::{ListParams, Patch, PatchParams};
+use lockkeeper_e2e::{Load, Totals, Traffic, wait};
+use serde_json::json;
+
+use super::{LIMIT, Specs, Story};
+
+/// Requests a second to an application whose traffic matters.
+const PER_SECOND: u32 = 40;
+
+pub struct App<'a> {
+    pub story: &'a Story<'a>,
+    pub name: String,
+    pub host: String,
+    manifests: String,
+}
+
+impl Story<'_> {
+    /// `web` at version 1.0.0, served.
+    pub async fn app(&self, replicas: u32) -> Result<App<'_>> {
+        self.app_named("web", replicas).await
+    }
+
+    /// An application of this name at version 1.0.0, served.
+    pub async fn app_named(&self, name: &str, replicas: u32) -> Result<App<'_>> {
+        let host = format!("{name}.{}.example.com", self.namespace);
+        let manifests = include_str!("app.yaml")
+            .replace("NAMESPACE", &self.namespace)
+            .replace("NAME", name)
+            .replace("HOST", &host)
+            .replace("REPLICAS", &replicas.to_string());
+        let app = App { story: self, name: name.to_owned(), host, manifests };
+        app.sync("1.0.0").await?;
+        app.available().await?;
+        wait::served(self.cluster().gateway_url(), &app.host, LIMIT).await?;
+        Ok(app)
+    }
+}
+
+impl App<'_> {
+    /// Applies the manifests with this version, as a Git sync does.
+    pub async fn sync(&self, version: &str) -> Result<()> {
+        self.story.apply(&self.manifests.replace("VERSION", version)).await
+    }
+
+    /// Applies Service and HTTPRoute, but not the Deployment, as they were at first.
+    pub async fn route_again(&self) -> Result<()> {
+        let (_, others) = self.manifests.split_once("---\n").context("there is one document only")?;
+        self.story.apply(others).await
+    }
+
+    /// Waits until the Deployment's template, and nothing else, is fully available.
+    pub async fn available(&self) -> Result<()> {
+        wait::object(&self.story.api::<Deployment>(), &self.name, "be available", LIMIT, |deployment| {
+            let Some((Some(spec), Some(status))) = deployment.map(|d| (d.spec.as_ref(), d.status.as_ref())) else {
+                return false;
+            };
+            let generation = deployment.and_then(|deployment| deployment.metadata.generation);
+            let counts = [status.replicas, status.updated_replicas, status.available_replicas];
+            status.observed_generation == generation && counts.iter().all(|count| *count == spec.replicas)
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Sets the image of the Deployment: the way to release of those whose Deployment carries the version.
+    pub async fn set_version(&self, version: &str) -> Result<()> {
+        let containers = json!([{"name": "app", "image": format!("demo:{version}")}]);
+        let patch = Patch::Strategic(json!({"spec": {"template": {"spec": {"containers": containers}}}}));
+        self.story.api::<Deployment>().patch(&self.name, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    pub async fn scale(&self, replicas: u32) -> Result<()> {
+        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        self.story.api::<Deployment>().patch_scale(&self.name, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    pub fn traffic(&self) -> Traffic {
+        Traffic::start(self.story.cluster().gateway_url(), &Load::new(&self.host, PER_SECOND))
+    }
+
+    pub async fn specs(&self) -> Result<Specs> {
+        Specs::of(self).await
+    }
+
+    /// UID by name of the pods of this version that are not being deleted.
+    pub async fn pods(&self, version: &str) -> Result<BTreeMap<String, String>> {
+        let labels = ListParams::default().labels(&format!("app={}", self.name));
+        let image = format!("demo:{version}");
+        let pods = self.story.api::<Pod>().list(&labels).await?;
+        let of_version = pods.into_iter().filter(|pod| {
+            let images = pod.spec.iter().flat_map(|spec| &spec.containers);
+            pod.metadata.deletion_timestamp.is_none() && images.into_iter().any(|c| c.image.as_ref() == Some(&image))
+        });
+        Ok(of_version.map(|pod| (pod.name_any(), pod.uid().unwrap_or_default())).collect())
+    }
+
+    /// Nothing of ours is left: specs as expected, no canary Service, every ReplicaSet controlled by the Deployment and
+    /// without our labels.
+    pub async fn at_rest(&self, expected: &Specs) -> Result<()> {
+        self.specs().await?.same_as(expected)?;
+        let services = self.story.api::<Service>().list(&ListParams::default()).await?;
+        let names: Vec<String> = services.iter().map(ResourceExt::name_any).collect();
+        ensure!(!names.contains(&format!("{}-canary", self.name)), "the canary Service is left: {names:?}");
+        let sets = self.story.api::<ReplicaSet>().list(&ListParams::default()).await?;
+        for set in sets.iter().filter(|set| set.name_any().starts_with(&self.name)) {
+            let controlled = set.owner_references().iter().any(|owner| owner.controller == Some(true));
+            ensure!(controlled, "the Deployment does not control ReplicaSet {}", set.name_any());
+            let ours: Vec<&String> = set.labels().keys().filter(|label| label.starts_with("lockkeeper.dev/")).collect();
+            ensure!(ours.is_empty(), "ReplicaSet {} has {ours:?}", set.name_any());
+        }
+        Ok(())
+    }
+}
+
+/// No request failed, and there were some.
+pub fn none_failed(totals: &Totals) -> Result<()> {
+    ensure!(totals.requests > 0, "there was no traffic");
+    ensure!(totals.failed() == 0, "{} of {} requests failed: {:?}", totals.failed(), totals.requests, totals.failures);
+    Ok(())
+}

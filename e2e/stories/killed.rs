@@ -1,0 +1,101 @@
+//! The operator is killed in a phase and another one takes over: nobody notices, and the release ends as it would have.
+
+use anyhow::Result;
+use lockkeeper_api::decision::Verdict;
+use lockkeeper_api::release::Phase;
+use lockkeeper_e2e::User;
+
+use crate::harness::{Story, none_failed};
+
+const POLICY: &str = "
+apiVersion: lockkeeper.dev/v1alpha1
+kind: RollbackPolicy
+metadata: {name: bake, namespace: NAMESPACE}
+spec: {checks: [{name: always, query: vector(1), min: 1, interval: 1s}], bake: 10s}
+";
+
+const SPEC: &str = "
+workloads:
+- ref: {kind: Deployment, name: web}
+  images: {app: \"demo:2.0.0\"}
+  service: web
+  routes: [{kind: HTTPRoute, name: web}]
+strategy: {canary: {steps: [{setWeight: 40}, {pause: {}}, {setWeight: 80}]}}
+gates: {approvals: [{name: go, before: Start}]}
+rollbackPolicy: bake
+";
+
+/// Ends with promotion. In each phase people do what it waits for; in `phase` the operator is killed at once, and they do it
+/// while no operator runs.
+async fn killed_in(story: &Story<'_>, phase: Phase) -> Result<()> {
+    let app = story.app(3).await?;
+    let before = app.specs().await?;
+    story.apply(POLICY).await?;
+    let mut operator = story.operator().await?;
+    let traffic = app.traffic();
+    story.own_release(SPEC).await?;
+    for now in [Phase::Waiting, Phase::Progressing, Phase::Paused, Phase::Promoting, Phase::Baking] {
+        story.await_phase(now).await?;
+        if now == phase {
+            operator.process.kill().await?;
+        }
+        match now {
+            Phase::Waiting => drop(story.decide(User::Alice, Verdict::Approve, Some("go")).await?),
+            Phase::Paused => drop(story.decide(User::Alice, Verdict::Resume, None).await?),
+            _ => {}
+        }
+        if now == phase {
+            operator = story.operator().await?;
+            break;
+        }
+    }
+    if matches!(phase, Phase::Waiting | Phase::Progressing) {
+        story.await_confirmed(40).await?;
+        story.decide(User::Alice, Verdict::Resume, None).await?;
+    }
+    story.await_rest("2.0.0").await?;
+    none_failed(&traffic.stop().await)?;
+    app.at_rest(&before.with_version("2.0.0")).await?;
+    operator.process.kill().await
+}
+
+pub async fn waiting(story: &Story<'_>) -> Result<()> {
+    killed_in(story, Phase::Waiting).await
+}
+
+pub async fn progressing(story: &Story<'_>) -> Result<()> {
+    killed_in(story, Phase::Progressing).await
+}
+
+pub async fn paused(story: &Story<'_>) -> Result<()> {
+    killed_in(story, Phase::Paused).await
+}
+
+pub async fn promoting(story: &Story<'_>) -> Result<()> {
+    killed_in(story, Phase::Promoting).await
+}
+
+pub async fn baking(story: &Story<'_>) -> Result<()> {
+    killed_in(story, Phase::Baking).await
+}
+
+pub async fn rolling_back(story: &Story<'_>) -> Result<()> {
+    let app = story.app(3).await?;
+    let before = app.specs().await?;
+    story.apply(POLICY).await?;
+    let operator = story.operator().await?;
+    let traffic = app.traffic();
+    story.own_release(SPEC).await?;
+    story.await_phase(Phase::Waiting).await?;
+    story.decide(User::Alice, Verdict::Approve, Some("go")).await?;
+    story.await_confirmed(40).await?;
+    story.decide(User::Alice, Verdict::Abort, None).await?;
+    story.await_phase(Phase::RollingBack).await?;
+    operator.process.kill().await?;
+    let operator = story.operator().await?;
+    story.await_phase(Phase::Aborted).await?;
+    story.await_given_back().await?;
+    none_failed(&traffic.stop().await)?;
+    app.at_rest(&before).await?;
+    operator.process.kill().await
+}

@@ -1,0 +1,164 @@
+//! Whether a real API server takes the custom resource definitions and the samples, and refuses what is wrong with the mend.
+
+mod crds {
+    pub mod bad;
+}
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use libtest_mimic::{Arguments, Failed, Trial};
+use lockkeeper_e2e::{Cluster, Options, User, reexec_in_network_namespace, wait};
+use tokio::runtime::Runtime;
+
+/// For the API server to serve a kind.
+const LIMIT: Duration = Duration::from_secs(60);
+/// The kinds, by plural name.
+const KINDS: [&str; 4] = ["releases", "deploymentwindows", "rollbackpolicies", "decisions"];
+
+fn main() {
+    reexec_in_network_namespace();
+    if let Err(error) = run() {
+        eprintln!("error: {error:#}");
+        std::process::exit(1);
+    }
+}
+
+fn run() -> Result<()> {
+    let arguments = Arguments::from_args();
+    if arguments.list {
+        libtest_mimic::run(&arguments, tests(None)).exit();
+    }
+    let runtime = Runtime::new()?;
+    let cluster = runtime.block_on(async {
+        let cluster = Cluster::start(Options { prometheus: false, ..Options::default() }).await?;
+        install(&cluster).await?;
+        cluster.create_namespace("shop").await?;
+        anyhow::Ok(Arc::new(cluster))
+    })?;
+    let conclusion = libtest_mimic::run(&arguments, tests(Some((&runtime, &cluster))));
+    if conclusion.has_failed() {
+        cluster.keep_logs();
+    }
+    runtime.block_on(Arc::into_inner(cluster).context("a test still runs")?.stop())?;
+    conclusion.exit()
+}
+
+fn tests(place: Option<(&Runtime, &Arc<Cluster>)>) -> Vec<Trial> {
+    let place = place.map(|(runtime, cluster)| (runtime.handle().clone(), cluster.clone()));
+    macro_rules! trial {
+        ($name:literal, $test:path) => {{
+            let place = place.clone();
+            Trial::test($name, move || match place {
+                Some((handle, cluster)) => {
+                    handle.block_on($test(&cluster)).map_err(|error| Failed::from(format!("{error:#}")))
+                }
+                None => Ok(()),
+            })
+        }};
+    }
+    vec![
+        trial!("every definition is structural and its kind is served", structural),
+        trial!("kubectl explain tells units, defaults and limits", explained),
+        trial!("plain kubectl apply takes every definition", plain_apply),
+        trial!("every sample is taken, with no field unknown", samples),
+        trial!("what is wrong is refused with the mend", crds::bad::refused),
+    ]
+}
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// Files of a directory of the repository, in the order of their names.
+fn yaml(directory: &str) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(repository(directory))?.map(|entry| Ok(entry?.path()));
+    let mut paths: Vec<PathBuf> = entries.collect::<Result<_>>()?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    paths.sort();
+    ensure!(!paths.is_empty(), "{directory} has no YAML");
+    Ok(paths)
+}
+
+async fn install(cluster: &Cluster) -> Result<()> {
+    for path in yaml("crds")? {
+        let text = fs::read_to_string(&path)?;
+        cluster.apply(&text).await.with_context(|| format!("the API server refuses {}", path.display()))?;
+    }
+    let api: Api<CustomResourceDefinition> = Api::all(cluster.client(User::Admin));
+    for kind in KINDS {
+        wait::object(&api, &format!("{kind}.lockkeeper.dev"), "be established", LIMIT, |crd| {
+            crd.is_some_and(|crd| condition(crd, "Established").is_some_and(|status| status == "True"))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+fn condition<'a>(crd: &'a CustomResourceDefinition, kind: &str) -> Option<&'a str> {
+    let conditions = crd.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().find(|condition| condition.type_ == kind).map(|condition| condition.status.as_str())
+}
+
+async fn structural(cluster: &Cluster) -> Result<()> {
+    let api: Api<CustomResourceDefinition> = Api::all(cluster.client(User::Admin));
+    for kind in KINDS {
+        let crd = api.get(&format!("{kind}.lockkeeper.dev")).await?;
+        ensure!(
+            condition(&crd, "NonStructuralSchema").is_none_or(|status| status == "False"),
+            "{kind}: not structural"
+        );
+        cluster.kubectl(User::Admin, ["get", kind, "-n", "shop"]).await?;
+    }
+    Ok(())
+}
+
+async fn explained(cluster: &Cluster) -> Result<()> {
+    let explain = async |field: &str| cluster.kubectl(User::Admin, ["explain", field]).await;
+    let spec = explain("release.spec").await?;
+    for words in ["progressDeadline", "Default 10m", "workloads", "-required-", "suspend"] {
+        ensure!(spec.contains(words), "{words} is missing in:\n{spec}");
+    }
+    let step = explain("release.spec.strategy.canary.steps").await?;
+    for words in ["setWeight", "in percent; 0 to 100", "setCanaryScale", "pause", "analysis", "approval"] {
+        ensure!(step.contains(words), "{words} is missing in:\n{step}");
+    }
+    Ok(())
+}
+
+async fn plain_apply(cluster: &Cluster) -> Result<()> {
+    for path in yaml("crds")? {
+        // Client-side: keeps the whole definition in an annotation, which has a limit.
+        let path = path.to_string_lossy().into_owned();
+        cluster.kubectl(User::Admin, ["apply", "--server-side=false", "-f", &path]).await?;
+    }
+    Ok(())
+}
+
+async fn samples(cluster: &Cluster) -> Result<()> {
+    for path in yaml("config/samples")? {
+        let path = path.to_string_lossy().into_owned();
+        let arguments = ["create", "--dry-run=server", "--validate=strict", "-f", &path];
+        match cluster.kubectl(User::Admin, arguments).await {
+            Ok(_) => {}
+            // A sample may name a namespace of its own; the kinds are still checked against the schema before.
+            Err(error) if error.to_string().contains("namespaces \"") => {
+                let text = fs::read_to_string(&path)?;
+                for namespace in text.lines().filter_map(|line| line.split("namespace: ").nth(1)) {
+                    let name = namespace.trim_end_matches('}').split(',').next().unwrap_or_default().trim();
+                    if cluster.kubectl(User::Admin, ["get", "namespace", name]).await.is_err() {
+                        cluster.create_namespace(name).await?;
+                    }
+                }
+                cluster.kubectl(User::Admin, arguments).await.with_context(|| path.clone())?;
+            }
+            Err(error) => return Err(error.context(path)),
+        }
+    }
+    Ok(())
+}

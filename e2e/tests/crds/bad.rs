@@ -1,0 +1,169 @@
+//! Bad objects, each a good one with one thing changed, and the words that the refusal must have.
+
+use anyhow::{Context, Result, bail, ensure};
+use lockkeeper_e2e::{Cluster, User};
+use serde_json::{Value, json};
+
+/// The JSON pointer, what is put there, and words of the refusal.
+type Change = (&'static str, Value, &'static [&'static str]);
+
+fn release() -> Value {
+    object(
+        "Release",
+        json!({
+            "workloads": [{"ref": {"kind": "Deployment", "name": "web"}, "service": "web", "routes": [{"kind": "HTTPRoute", "name": "web"}]}],
+            "strategy": {"canary": {"steps": [{"setWeight": 5}]}},
+            "gates": {"approvals": [{"name": "go"}]},
+            "progressDeadline": "10m",
+        }),
+    )
+}
+
+fn policy() -> Value {
+    object(
+        "RollbackPolicy",
+        json!({"checks": [{"name": "errors", "query": "up", "max": 1, "interval": "10s"}], "rollback": {}}),
+    )
+}
+
+fn decision() -> Value {
+    object("Decision", json!({"release": "web", "revision": "r", "verdict": "Pause", "by": {"username": "alice"}}))
+}
+
+fn window() -> Value {
+    object(
+        "DeploymentWindow",
+        json!({"action": "Allow", "schedule": {"cron": "0 9 * * 2-4", "duration": "8h", "timeZone": "UTC"}}),
+    )
+}
+
+fn object(kind: &str, spec: Value) -> Value {
+    json!({"apiVersion": "lockkeeper.dev/v1alpha1", "kind": kind, "metadata": {"name": "web", "namespace": "shop"}, "spec": spec})
+}
+
+fn bad_releases() -> Vec<Change> {
+    let workload = || json!({"ref": {"kind": "Deployment", "name": "web"}});
+    let steps = "/spec/strategy/canary/steps";
+    vec![
+        (steps, json!([]), &["should have at least 1 items"]),
+        (steps, json!([{}]), &["must validate one and only one schema"]),
+        (
+            steps,
+            json!([{"setWeight": 5, "pause": {}}]),
+            &["exactly one of setWeight, setCanaryScale, pause, analysis, approval"],
+        ),
+        (steps, json!([{"setHeavy": 5}]), &["unknown field", "setHeavy"]),
+        (steps, json!([{"setWeight": 101}]), &["less than or equal to 100"]),
+        (steps, json!([{"setWeight": -1}]), &["greater than or equal to 0"]),
+        (
+            steps,
+            json!([{"setCanaryScale": {"weight": 5, "replicas": 1}}]),
+            &["exactly one of replicas, weight, matchTrafficWeight"],
+        ),
+        (steps, json!([{"setCanaryScale": {"matchTrafficWeight": false}}]), &["supported values: \"true\""]),
+        (steps, json!([{"pause": {"duration": "5 minutes"}}]), &["duration", "should match"]),
+        ("/spec/strategy", json!({}), &["canary"]),
+        ("/spec/workloads", json!([]), &["should have at least 1 items"]),
+        ("/spec/workloads", json!([workload(), workload()]), &["remove the repeated ref"]),
+        ("/spec/workloads/0/ref/kind", json!("StatefulSet"), &["supported values: \"Deployment\""]),
+        ("/spec/workloads/0/canaryService", json!("web"), &["canaryService must differ from service"]),
+        (
+            "/spec/workloads/0",
+            json!({"ref": {"kind": "Deployment", "name": "web"}, "routes": [{"kind": "HTTPRoute", "name": "web"}]}),
+            &["name the Service that the routes use"],
+        ),
+        ("/spec/gates/approvals/0/name", json!("windows"), &["choose another name"]),
+        ("/spec/gates/approvals/0/required", json!(0), &["greater than or equal to 1"]),
+        ("/spec/gates/approvals", json!([{"name": "go"}, {"name": "go"}]), &["distinct names"]),
+        ("/spec/progressDeadline", json!("9s"), &["at least 10s"]),
+        ("/spec/rolbackPolicy", json!("x"), &["unknown field", "rolbackPolicy"]),
+    ]
+}
+
+fn bad_policies() -> Vec<Change> {
+    let check = |name: &str| json!({"name": name, "query": "up", "max": 1});
+    vec![
+        ("/spec/checks", json!([]), &["should have at least 1 items"]),
+        ("/spec/checks", json!([check("a"), check("a")]), &["distinct names"]),
+        ("/spec/checks/0/max", Value::Null, &["either min and/or max, or condition"]),
+        ("/spec/checks/0/condition", json!("value < 1"), &["either min and/or max, or condition"]),
+        ("/spec/checks/0/min", json!(2), &["min must not be above max"]),
+        ("/spec/checks/0/interval", json!("0s"), &["at least 1s"]),
+        ("/spec/checks/0/noData", json!("Ignore"), &["supported values: \"Wait\", \"Fail\", \"Pass\""]),
+        ("/spec/checks/0/minimumSamples", json!({"query": "up", "atLeast": 0}), &["above 0"]),
+        ("/spec/rollback/gradual", json!({"by": 0, "every": "1s"}), &["greater than or equal to 1"]),
+    ]
+}
+
+fn bad_decisions() -> Vec<Change> {
+    vec![
+        ("/spec/verdict", json!("Maybe"), &["supported values"]),
+        ("/spec/verdict", json!("Approve"), &["gate names the gate of Approve"]),
+        ("/spec/gate", json!("go"), &["left out otherwise"]),
+        ("/spec/expiresAfter", json!("1h"), &["belongs to Override only"]),
+        ("/spec/by/username", json!(""), &["at least 1 chars"]),
+    ]
+}
+
+fn bad_windows() -> Vec<Change> {
+    vec![
+        ("/spec/schedule/from", json!("2026-12-20T00:00:00"), &["exactly one form"]),
+        ("/spec/schedule/duration", Value::Null, &["duration belongs to"]),
+        ("/spec/schedule/duration", json!("30s"), &["at least 1m"]),
+        ("/spec/covers", json!(["Start", "Start"]), &["Duplicate value"]),
+    ]
+}
+
+/// Each is refused, and a good one is taken.
+pub async fn refused(cluster: &Cluster) -> Result<()> {
+    let tables = [
+        (release(), bad_releases()),
+        (policy(), bad_policies()),
+        (decision(), bad_decisions()),
+        (window(), bad_windows()),
+    ];
+    let mut faults = Vec::new();
+    for (good, changes) in tables {
+        create(cluster, &good).await.with_context(|| format!("a good one is refused: {good}"))?;
+        for (pointer, value, words) in changes {
+            if let Err(error) = check(cluster, with(good.clone(), pointer, value.clone())?, words).await {
+                faults.push(format!("{} {pointer} = {value}: {error:#}", good["kind"]));
+            }
+        }
+    }
+    ensure!(faults.is_empty(), "{}", faults.join("\n\n"));
+    changed_decision(cluster).await
+}
+
+async fn check(cluster: &Cluster, bad: Value, words: &[&str]) -> Result<()> {
+    let Err(error) = create(cluster, &bad).await else { bail!("taken") };
+    let text = error.to_string();
+    ensure!(words.iter().all(|word| text.contains(word)), "{words:?} expected in: {text}");
+    Ok(())
+}
+
+async fn changed_decision(cluster: &Cluster) -> Result<()> {
+    let kubeconfig = cluster.kubeconfig(User::Admin);
+    cluster.kubectl_with_input(&kubeconfig, ["create", "-f", "-"], &decision().to_string()).await?;
+    let patch = ["patch", "decision", "web", "-n", "shop", "--type=merge", "-p", r#"{"spec":{"revision":"other"}}"#];
+    let Err(error) = cluster.kubectl(User::Admin, patch).await else { bail!("a Decision was changed") };
+    ensure!(error.to_string().contains("create another one"), "{error}");
+    Ok(())
+}
+
+async fn create(cluster: &Cluster, object: &Value) -> Result<String> {
+    let arguments = ["create", "--dry-run=server", "--validate=strict", "-f", "-"];
+    cluster.kubectl_with_input(&cluster.kubeconfig(User::Admin), arguments, &object.to_string()).await
+}
+
+/// With `value` at `pointer`, whose parent exists; `null` removes.
+fn with(mut object: Value, pointer: &str, value: Value) -> Result<Value> {
+    let (parent, key) = pointer.rsplit_once('/').context("no pointer")?;
+    match object.pointer_mut(parent) {
+        Some(Value::Object(fields)) if value.is_null() => drop(fields.remove(key)),
+        Some(Value::Object(fields)) => drop(fields.insert(key.into(), value)),
+        Some(Value::Array(items)) => *items.get_mut(key.parse::<usize>()?).context("no such item")? = value,
+        Some(_) | None => bail!("{parent} is not there"),
+    }
+    Ok(object)
+}

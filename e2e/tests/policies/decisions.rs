@@ -1,0 +1,96 @@
+//! Decisions, and the verb govern.
+
+use anyhow::Result;
+use lockkeeper_e2e::{Cluster, User};
+
+use super::fixture::{Place, decision, refused};
+
+pub async fn authors(cluster: &Cluster) -> Result<()> {
+    let place = Place::install(cluster, "authors").await?;
+    let carol = || cluster.kubeconfig(User::Carol);
+    let mallory = || cluster.kubeconfig(User::Mallory);
+    let approve = |author| decision(author, "Approve", r#", "gate": "board""#);
+    let policy = "lockkeeper-decision";
+
+    place.decide(carol(), &approve("carol"), &[]).await?;
+    let group = |group: &str| approve("carol").replace(r#""carol""#, &format!(r#""carol", "groups": ["{group}"]"#));
+    place.decide(carol(), &group("change-board"), &[]).await?;
+    refused(
+        place.decide(carol(), &group("sre"), &[]).await,
+        &[policy, "you are not in sre", "leave it out of spec.by.groups"],
+    )?;
+    refused(place.decide(carol(), &approve("dave"), &[]).await, &[policy, "set spec.by.username to carol (is dave)"])?;
+    // Without the role one may not even create a Decision; with the right to create, the verb is still missing.
+    refused(place.decide(mallory(), &approve("mallory"), &[]).await, &["cannot create resource \"decisions\""])?;
+    place
+        .kubectl(User::Admin, &["create", "role", "decide", "--verb=create", "--resource=decisions.lockkeeper.dev"])
+        .await?;
+    place.kubectl(User::Admin, &["create", "rolebinding", "decide", "--role=decide", "--user=mallory"]).await?;
+    let missing = "Approve needs the verb approve on Release authors/web, which mallory does not hold";
+    refused(place.decide(mallory(), &approve("mallory"), &[]).await, &[policy, missing])?;
+    let other = approve("carol").replace(r#""release": "web""#, r#""release": """#);
+    refused(place.decide(carol(), &other, &[]).await, &["spec.release"])?;
+
+    for (name, admitted) in [("approver", true), ("git-sync", false)] {
+        let user = format!("system:serviceaccount:robots:{name}");
+        let account = format!("--serviceaccount=robots:{name}");
+        place
+            .kubectl(User::Admin, &["create", "rolebinding", name, "--clusterrole=lockkeeper-approver", &account])
+            .await?;
+        let answer = place.decide(cluster.service_account("robots", name).await?, &approve(&user), &[]).await;
+        if admitted {
+            answer?;
+        } else {
+            refused(answer, &[policy, "service accounts do not decide", "--approving-service-accounts", &user])?;
+        }
+    }
+    Ok(())
+}
+
+pub async fn verbs(cluster: &Cluster) -> Result<()> {
+    let place = Place::install(cluster, "verbs").await?;
+    // Who of: releaser, on call, approver.
+    for (verdict, extra, may) in [
+        ("Approve", r#", "gate": "g""#, [false, false, true]),
+        ("Reject", r#", "gate": "g""#, [false, false, true]),
+        ("Promote", "", [true, true, false]),
+        ("Skip", "", [true, true, false]),
+        ("Pause", "", [true, true, false]),
+        ("Resume", "", [true, true, false]),
+        ("Retry", "", [true, true, false]),
+        ("Abort", "", [true, true, false]),
+        ("Rollback", "", [true, true, false]),
+        ("Override", r#", "gate": "g", "reason": "page""#, [false, true, false]),
+    ] {
+        for (user, may) in [User::Erin, User::Alice, User::Carol].into_iter().zip(may) {
+            let answer = place.decide(cluster.kubeconfig(user), &decision(user.name(), verdict, extra), &[]).await;
+            if may {
+                answer?;
+            } else {
+                refused(answer, &["lockkeeper-decision", &format!("{verdict} needs the verb")])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub async fn govern(cluster: &Cluster) -> Result<()> {
+    let place = Place::install(cluster, "govern").await?;
+    for patch in [
+        r#"{"spec":{"gates":{"requester":"erin"}}}"#,
+        r#"{"spec":{"strategy":{"canary":{"steps":[{"setWeight":100}]}}}}"#,
+        r#"{"spec":{"rollbackPolicy":"lax"}}"#,
+    ] {
+        let answer = place.patch(User::Erin, "release/web", patch).await;
+        refused(
+            answer,
+            &["lockkeeper-govern", "needs the verb govern on Release govern/web, which erin does not hold"],
+        )?;
+        place.patch(User::Bob, "release/web", patch).await?;
+    }
+    for patch in [r#"{"spec":{"version":"2"}}"#, r#"{"spec":{"suspend":true}}"#, r#"{"metadata":{"labels":{"a":"b"}}}"#]
+    {
+        place.patch(User::Erin, "release/web", patch).await?;
+    }
+    Ok(())
+}

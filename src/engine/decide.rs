@@ -1,0 +1,443 @@
+//! The one door: from plan, world, status and time to the next status and the writes that are safe now.
+//!
+//! ```text
+//! Stable -> Waiting -> Progressing <-> Paused -> Promoting -> Baking -> Stable
+//!              |            |             |          |          |
+//!           Rejected        +-------------+----------+----------+--> RollingBack -> RolledBack | Aborted | Stable | Waiting
+//! Invalid: from Stable or Waiting, when the spec cannot work
+//! ```
+//!
+//! The caller publishes the status before it sends the writes: intent first, so that a crash in between is continued and
+//! not repeated.
+
+mod back;
+mod fault;
+mod forward;
+mod idle;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use lockkeeper_api::release::{GoingBackCause, Phase, ReleaseStatus, RevisionStatus, WeightStatus};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    analysis::{self, Facts, PolicyPlan, Side},
+    condition,
+    converge::{Pending, Round, Scene},
+    plan::Plan,
+    revision::{Wanted, wanted},
+    verdict::{self, Command},
+    world::{Guard, World},
+    write::{self, Write},
+};
+
+/// The most transitions in one decision; a plan has at most 64 steps.
+const TURNS_MAX: usize = 256;
+
+/// What happens next.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// The status to publish.
+    pub status: ReleaseStatus,
+    /// Whether the status differs enough to be written: more than values and times of measurements.
+    pub publish: bool,
+    /// The writes that are safe once the status is published, in this order.
+    pub writes: Vec<Write>,
+    /// What people should be told.
+    pub events: Vec<Event>,
+    /// Queries to ask now.
+    pub measure: Vec<analysis::Request>,
+    /// The pod-template-hashes whose pods matter now.
+    pub watch_pods: Vec<String>,
+    /// When to decide again, if nothing changes before.
+    pub wake: Option<Timestamp>,
+}
+
+/// Something that people should be told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// One word of the status.
+    pub reason: String,
+    /// Whether it asks for attention.
+    pub warning: bool,
+    /// One sentence.
+    pub note: String,
+}
+
+/// Decides. `status` is the last one published, or known better by this process; `now` is the time.
+pub fn decide(plan: &Plan, world: &World, status: &ReleaseStatus, now: Timestamp) -> Outcome {
+    let mut run = Run::new(plan, world, status, now);
+    run.commands = verdict::count(plan, world, &mut run.next);
+    run.measured();
+    let mut doing = Doing::default();
+    for _ in 0..TURNS_MAX {
+        match run.turn() {
+            Turn::Again => {}
+            Turn::Now(now) => {
+                doing = now;
+                break;
+            }
+        }
+    }
+    run.finish(status, doing)
+}
+
+/// The result of one look at the current phase.
+enum Turn {
+    /// The phase or step has changed: look again.
+    Again,
+    /// This is what is done in this phase now.
+    Now(Doing),
+}
+
+/// What is done now, and what is waited for.
+#[derive(Default)]
+struct Doing {
+    writes: Vec<Write>,
+    message: String,
+    waits: Waits,
+    wake: Option<Timestamp>,
+    progress: bool,
+}
+
+/// What kind of thing is waited for: conditions tell them apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Waits {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Machines.
+    Machines,
+    /// People, windows, pauses, data.
+    Decision,
+    /// Something that only a person or Git mends.
+    Mending,
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    world: &'a World,
+    now: Timestamp,
+    next: ReleaseStatus,
+    commands: Vec<Command>,
+    events: Vec<Event>,
+    faults: Vec<String>,
+    wanted: Option<Wanted>,
+}
+
+impl<'a> Run<'a> {
+    fn new(plan: &'a Plan, world: &'a World, status: &ReleaseStatus, now: Timestamp) -> Self {
+        Self {
+            plan,
+            world,
+            now,
+            next: status.clone(),
+            commands: Vec::new(),
+            events: Vec::new(),
+            faults: fault::faults(plan, world),
+            wanted: wanted(plan, world, status.stable.as_ref()),
+        }
+    }
+
+    fn turn(&mut self) -> Turn {
+        if let Some(turn) = self.lost() {
+            return turn;
+        }
+        if self.plan.deleting
+            && let Some(turn) = self.deleting()
+        {
+            return turn;
+        }
+        match self.next.phase {
+            _ if self.next.stable.is_none() => self.idle(),
+            Phase::Stable | Phase::RolledBack | Phase::Aborted | Phase::Rejected | Phase::Invalid => self.idle(),
+            Phase::Waiting => self.waiting(),
+            Phase::Progressing | Phase::Paused => self.stepping(),
+            Phase::Promoting => self.promoting(),
+            Phase::Baking => self.baking(),
+            Phase::RollingBack => self.going_back(),
+        }
+    }
+
+    /// Moves to another phase.
+    fn enter(&mut self, phase: Phase) {
+        if self.next.phase != phase {
+            self.next.phase = phase;
+            self.next.since = Some(Time(self.now));
+        }
+    }
+
+    fn event(&mut self, reason: &str, warning: bool, note: impl Into<String>) {
+        self.events.push(Event { reason: reason.into(), warning, note: note.into() });
+    }
+
+    /// Takes the first command of these kinds.
+    fn take(&mut self, verdicts: &[lockkeeper_api::decision::Verdict]) -> Option<Command> {
+        let index = self.commands.iter().position(|command| verdicts.contains(&command.verdict))?;
+        Some(self.commands.remove(index))
+    }
+
+    /// Runs one convergence for every workload, and joins the rounds.
+    fn each(&self, converge: impl Fn(&Scene<'_>, usize) -> Round) -> Joined {
+        let hold = self.hold();
+        let mut joined = Joined { served: true, ..Joined::default() };
+        for (index, (work, view)) in self.plan.workloads.iter().zip(&self.world.workloads).enumerate() {
+            let Some(deployment) = view.deployment.as_ref() else { continue };
+            let scene = Scene { plan: self.plan, work, view, deployment, hold: &hold, now: self.now };
+            let round = converge(&scene, index);
+            joined.served &= round.served;
+            joined.writes.extend(round.writes);
+            joined.pending.extend(round.pending);
+            joined.wake = earliest(joined.wake, round.wake);
+        }
+        joined
+    }
+
+    /// The revision by which Deployments are held: the one that is not wanted to run by itself.
+    fn hold(&self) -> String {
+        let candidate = self.next.candidate.as_ref().map(|c| &c.revision);
+        let wanted = self.wanted.as_ref().map(|w| &w.revision);
+        let hold = if self.in_flight() { candidate.or(wanted) } else { wanted.or(candidate) };
+        hold.cloned().unwrap_or_default()
+    }
+
+    /// Whether a version is on its way, forth or back.
+    fn in_flight(&self) -> bool {
+        match self.next.phase {
+            Phase::Waiting
+            | Phase::Progressing
+            | Phase::Paused
+            | Phase::Promoting
+            | Phase::Baking
+            | Phase::RollingBack => true,
+            Phase::Stable | Phase::RolledBack | Phase::Aborted | Phase::Rejected | Phase::Invalid => false,
+        }
+    }
+
+    /// The policies whose checks are armed now, each with the time from which it counts.
+    fn armed(&self) -> Vec<(&'a PolicyPlan, Timestamp)> {
+        let mut armed = Vec::new();
+        let Some(exposed) = self.next.exposed.as_ref().map(|t| t.0) else { return armed };
+        let in_flight = match self.next.phase {
+            Phase::Progressing | Phase::Paused | Phase::Promoting | Phase::Baking => true,
+            Phase::Stable
+            | Phase::Waiting
+            | Phase::RollingBack
+            | Phase::RolledBack
+            | Phase::Aborted
+            | Phase::Rejected
+            | Phase::Invalid => false,
+        };
+        if !in_flight {
+            return armed;
+        }
+        armed.extend(self.plan.policy.as_ref().map(|policy| (policy, exposed)));
+        if let Some((policy, started)) = self.analysis()
+            && self.plan.policy.as_ref().is_none_or(|armed| armed.name != policy.name)
+        {
+            armed.push((policy, started.max(exposed)));
+        }
+        armed
+    }
+
+    /// Folds the measurements that are new into the checks.
+    fn measured(&mut self) {
+        let policies = self.armed();
+        for (policy, _) in policies {
+            let before = self.next.checks.clone();
+            analysis::fold(policy, &mut self.next.checks, &self.world.measurements);
+            for check in &self.next.checks {
+                let old = before.iter().find(|old| old.name == check.name).map_or(0, |old| old.failures);
+                if check.failures > old {
+                    let note = check.message.clone().unwrap_or_else(|| format!("{} failed", check.name));
+                    self.events.push(Event { reason: "CheckFailed".into(), warning: true, note });
+                }
+            }
+        }
+    }
+
+    /// What placeholders in queries stand for.
+    fn facts(&self) -> Facts {
+        let side = |revision: Option<&RevisionStatus>| {
+            let names = revision.into_iter().flat_map(|r| &r.workloads).map(|w| {
+                let name = format!("{}-{}", w.name, w.hash);
+                // Names hold letters, digits, dashes and dots, of which only the dot means anything to RE2.
+                name.replace('.', "\\.")
+            });
+            let names: Vec<_> = names.collect();
+            let pods = match names.as_slice() {
+                [] => "none^".to_owned(),
+                [one] => format!("{one}-[a-z0-9]+"),
+                several => format!("({})-[a-z0-9]+", several.join("|")),
+            };
+            Side {
+                pods,
+                version: revision.map(|r| r.version.clone()).unwrap_or_default(),
+                revision: revision.map(|r| r.revision.clone()).unwrap_or_default(),
+            }
+        };
+        // After promotion the checks go on for the same version, against the one before.
+        let (candidate, stable) = match &self.next.candidate {
+            Some(candidate) => (Some(candidate), self.next.stable.as_ref()),
+            None => (self.next.stable.as_ref(), self.next.previous.as_ref()),
+        };
+        Facts {
+            namespace: self.plan.namespace.clone(),
+            release: self.plan.name.clone(),
+            version: candidate.map(|c| c.version.clone()).unwrap_or_default(),
+            candidate: side(candidate),
+            stable: side(stable),
+        }
+    }
+
+    /// Completes the status and says when to look again.
+    fn finish(mut self, before: &ReleaseStatus, mut doing: Doing) -> Outcome {
+        let mut measure = Vec::new();
+        let facts = self.facts();
+        for (policy, since) in self.armed() {
+            let (requests, next) = analysis::due(policy, &self.next.checks, &facts, since, self.now);
+            measure.extend(requests);
+            doing.wake = earliest(doing.wake, next);
+        }
+        if let Guard::Broken(why) = &self.world.guard
+            && doing.waits == Waits::Decision
+        {
+            doing.message = format!("{}; no Decision counts: {why}", doing.message);
+        }
+        self.next.observed_generation = self.plan.generation;
+        self.next.next_transition_time = doing.wake.filter(|_| doing.waits == Waits::Decision).map(Time);
+        self.next.message = doing.message;
+        let on_its_way = self.next.candidate.as_ref().or(self.next.stable.as_ref());
+        self.next.version = on_its_way.map(|revision| revision.version.clone());
+        self.next.conditions = condition::conditions(before, &self.next, self.plan, self.world, doing.waits, self.now);
+        let watch_pods = self.watched();
+        Outcome {
+            publish: condition::meaningful(before, &self.next),
+            writes: doing.writes,
+            events: self.events,
+            measure,
+            watch_pods,
+            wake: doing.wake,
+            status: self.next,
+        }
+    }
+
+    fn watched(&self) -> Vec<String> {
+        let revision = match self.next.phase {
+            Phase::Progressing | Phase::Paused | Phase::Promoting => self.next.candidate.as_ref(),
+            Phase::Baking => self.next.stable.as_ref(),
+            Phase::Stable
+            | Phase::Waiting
+            | Phase::RollingBack
+            | Phase::RolledBack
+            | Phase::Aborted
+            | Phase::Rejected
+            | Phase::Invalid => None,
+        };
+        revision.into_iter().flat_map(|r| r.workloads.iter().map(|w| w.hash.clone())).collect()
+    }
+
+    /// The finalizer, which must be there before the first effect.
+    fn finalizer(&self, wanted: bool) -> Option<Write> {
+        let plan = self.plan;
+        match (wanted, plan.has_finalizer()) {
+            (true, false) if !plan.deleting => {
+                Some(write::add_finalizer(&plan.name, &plan.resource_version, &plan.finalizers))
+            }
+            (false, true) => Some(write::remove_finalizer(&plan.name, &plan.resource_version, &plan.finalizers)),
+            (true, _) | (false, false) => None,
+        }
+    }
+
+    /// Forgets all that belongs to one attempt.
+    fn clear_attempt(&mut self) {
+        self.next.candidate = None;
+        self.next.step = None;
+        self.next.weight = None;
+        self.next.exposed = None;
+        self.next.gates.clear();
+        self.next.gates_at_start = None;
+        self.next.checks.clear();
+        self.next.hold = None;
+        self.next.bake_until = None;
+        verdict::spend(&mut self.next);
+    }
+
+    fn weight(&mut self, desired: u8, confirmed: Option<u8>) {
+        let before = self.next.weight.unwrap_or_default();
+        self.next.weight = Some(WeightStatus { desired, confirmed: confirmed.unwrap_or(before.confirmed) });
+        if desired > 0 && self.next.exposed.is_none() {
+            self.next.exposed = Some(Time(self.now));
+        }
+    }
+
+    fn block(&mut self, revision: &RevisionStatus, phase: Phase, message: &str) {
+        const BLOCKED_MAX: usize = 16;
+        self.next.blocked.retain(|blocked| blocked.revision != revision.revision);
+        self.next.blocked.push(lockkeeper_api::release::BlockedRevision {
+            revision: revision.revision.clone(),
+            version: revision.version.clone(),
+            phase,
+            message: message.into(),
+            since: Time(self.now),
+        });
+        let surplus = self.next.blocked.len().saturating_sub(BLOCKED_MAX);
+        self.next.blocked.drain(..surplus);
+    }
+
+    /// How traffic and pods of the version left are treated, as the policy says.
+    fn is_gradual(cause: GoingBackCause) -> bool {
+        match cause {
+            GoingBackCause::CheckFailed
+            | GoingBackCause::Inconclusive
+            | GoingBackCause::CrashLoop
+            | GoingBackCause::Unavailable
+            | GoingBackCause::WindowClosed => true,
+            GoingBackCause::ProgressDeadlineExceeded
+            | GoingBackCause::Aborted
+            | GoingBackCause::RollbackRequested
+            | GoingBackCause::ReturnedToEarlierVersion
+            | GoingBackCause::Withdrawn
+            | GoingBackCause::Superseded
+            | GoingBackCause::Deleted => false,
+        }
+    }
+}
+
+/// The rounds of all workloads.
+#[derive(Default)]
+struct Joined {
+    writes: Vec<Write>,
+    pending: Vec<Pending>,
+    wake: Option<Timestamp>,
+    served: bool,
+}
+
+impl Joined {
+    /// Whether nothing is left to do.
+    fn done(&self) -> bool {
+        self.writes.is_empty() && self.pending.is_empty()
+    }
+
+    /// What is waited for, in one sentence; and whether waiting mends it.
+    fn pending(&self) -> Option<(String, bool)> {
+        let broken = self.pending.iter().find_map(|p| match p {
+            Pending::Broken(why) => Some((why.clone(), false)),
+            Pending::Progress(_) => None,
+        });
+        broken.or_else(|| {
+            self.pending.iter().find_map(|p| match p {
+                Pending::Progress(what) => Some((what.clone(), true)),
+                Pending::Broken(_) => None,
+            })
+        })
+    }
+}
+
+/// The earlier of two instants that may not exist.
+fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}

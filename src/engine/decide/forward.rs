@@ -1,0 +1,494 @@
+//! On the way forward: gates, steps, promotion and bake.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use lockkeeper_api::{
+    decision::Verdict,
+    deployment_window::Exposure,
+    release::{CheckOutcome, GateKind, GateState, GoingBackCause, Hold, OnClose, Phase, Step, StepStatus},
+    rollback_policy::{OnFailure, OnInconclusive},
+};
+
+use super::{Doing, Joined, Run, Turn, Waits, earliest};
+use crate::{
+    analysis::{self, PolicyPlan},
+    converge::{self, Keep, Round},
+    gate::{self, Question},
+    plan::Target,
+};
+
+/// Why a release does not go on, and when that may change by itself.
+struct Stop {
+    message: String,
+    waits: Waits,
+    wake: Option<Timestamp>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn ask(&self, exposure: Exposure, step_gate: Option<&str>) -> Vec<lockkeeper_api::release::GateStatus> {
+        gate::ask(&Question {
+            plan: self.plan,
+            world: self.world,
+            status: &self.next,
+            faults: &self.faults,
+            exposure,
+            step_gate,
+            now: self.now,
+        })
+    }
+
+    pub(super) fn waiting(&mut self) -> Turn {
+        let (Some(wanted), Some(candidate)) = (self.wanted.clone(), self.next.candidate.clone()) else {
+            self.enter(Phase::Stable);
+            return Turn::Again;
+        };
+        if !wanted.is(&candidate) {
+            self.clear_attempt();
+            self.enter(Phase::Stable);
+            return Turn::Again;
+        }
+        if let Some(command) = self.take(&[Verdict::Reject, Verdict::Abort]) {
+            let rejected = command.verdict == Verdict::Reject;
+            let (phase, word) = if rejected { (Phase::Rejected, "rejected") } else { (Phase::Aborted, "aborted") };
+            let message = format!("version {} was {word} {}", candidate.version, command.signed());
+            self.block(&candidate, phase, &message);
+            self.event(if rejected { "Rejected" } else { "Aborted" }, true, message);
+            self.next.gates.clear();
+            self.next.hold = None;
+            self.enter(phase);
+            return Turn::Again;
+        }
+        self.pause_or_resume();
+        self.next.gates = self.ask(Exposure::Start, None);
+        if gate::open(&self.next.gates) && self.next.hold.is_none() {
+            self.next.gates_at_start = Some(self.plan.gates.clone());
+            self.enter(Phase::Progressing);
+            self.enter_step(0);
+            self.event("ReleaseStarted", false, format!("version {} starts", candidate.version));
+            return Turn::Again;
+        }
+        let mut doing = self.at_gates(&format!("version {}", candidate.version));
+        // Held meanwhile, so that nobody's resume passes the gates.
+        let joined = self.each(|scene, _| match scene.work.images.is_empty() {
+            true => Round { writes: scene.hold(None).into_iter().collect(), served: true, ..Round::default() },
+            false => Round::default(),
+        });
+        doing.writes = joined.writes;
+        Turn::Now(doing)
+    }
+
+    /// Waits at closed gates, or under a hold.
+    pub(super) fn at_gates(&self, what: &str) -> Doing {
+        let closed = self.next.gates.iter().filter(|gate| gate.state == GateState::Closed);
+        let gates = closed.map(|gate| format!("gate {} is closed: {}", gate.name, gate.message));
+        let hold = self.next.hold.iter().map(|hold| hold.message.clone());
+        let reasons: Vec<_> = hold.chain(gates).collect();
+        let wake = self.next.gates.iter().filter_map(|gate| gate.next_change.as_ref().map(|t| t.0)).min();
+        Doing { message: format!("{what} waits: {}", reasons.join("; ")), waits: Waits::Decision, wake, ..Doing::default() }
+    }
+
+    fn pause_or_resume(&mut self) -> bool {
+        let mut resumed = false;
+        while let Some(command) = self.take(&[Verdict::Pause, Verdict::Resume]) {
+            if command.verdict == Verdict::Pause {
+                self.hold_by("PausedByPerson", format!("paused {}", command.signed()));
+            } else {
+                resumed = true;
+                self.event("Resumed", false, format!("resumed {}", command.signed()));
+                self.next.hold = None;
+                for check in self.next.checks.iter_mut().filter(|c| c.outcome != CheckOutcome::Success) {
+                    (check.failures, check.errors, check.outcome) = (0, 0, CheckOutcome::Pending);
+                }
+            }
+        }
+        resumed
+    }
+
+    fn hold_by(&mut self, reason: &str, message: String) {
+        self.event("Paused", true, message.clone());
+        self.next.hold = Some(Hold { reason: reason.into(), message, since: Time(self.now) });
+    }
+
+    pub(super) fn enter_step(&mut self, index: usize) {
+        let total = self.plan.steps.len();
+        let target = Target::at(&self.plan.steps, index);
+        let before = self.next.weight.unwrap_or_default().desired;
+        self.next.step = Some(StepStatus {
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+            total: u32::try_from(total).unwrap_or(u32::MAX),
+            position: format!("{}/{total}", (index + 1).min(total)),
+            started: Time(self.now),
+            waiting: Some(Time(self.now)),
+            digest: self.plan.steps_digest(index),
+        });
+        self.weight(target.weight, None);
+        if target.weight > before && index < total {
+            self.event("WeightIncreased", false, format!("step {}/{total}: weight {}", index + 1, target.weight));
+        }
+    }
+
+    /// The analysis step that is running, with the time at which it began.
+    pub(super) fn analysis(&self) -> Option<(&'a PolicyPlan, Timestamp)> {
+        let step = self.next.step.as_ref()?;
+        match self.plan.steps.get(step.index as usize)? {
+            Step::Analysis(analysis) => Some((self.plan.analyses.get(&analysis.policy)?, step.started.0)),
+            Step::SetWeight(_) | Step::SetCanaryScale(_) | Step::Pause(_) | Step::Approval(_) => None,
+        }
+    }
+
+    pub(super) fn stepping(&mut self) -> Turn {
+        let (Some(stable), Some(candidate), Some(step)) =
+            (self.next.stable.clone(), self.next.candidate.clone(), self.next.step.clone())
+        else {
+            self.enter(Phase::Stable);
+            return Turn::Again;
+        };
+        if let Some(turn) = self.turn_back() {
+            return turn;
+        }
+        if let Some(finalizer) = self.finalizer(true) {
+            let message = "marking the Release as in flight".into();
+            return Turn::Now(Doing { writes: vec![finalizer], message, waits: Waits::Machines, ..Doing::default() });
+        }
+        let resumed = self.pause_or_resume();
+        if let Some(command) = self.take(&[Verdict::Promote]) {
+            self.event("Promoted", false, format!("on to promotion {}", command.signed()));
+            self.next.hold = None;
+            return self.promote();
+        }
+        if let Some(command) = self.take(&[Verdict::Reject]) {
+            self.hold_by("Rejected", format!("gate {} was rejected {}", command.gate.clone().unwrap_or_default(), command.signed()));
+        }
+        let index = step.index as usize;
+        if self.plan.steps.len() <= index || self.plan.steps_digest(index) != step.digest {
+            self.event("StepsChanged", false, "the steps have changed: they start over");
+            self.enter_step(0);
+            return Turn::Again;
+        }
+        if let Some(command) = self.take(&[Verdict::Skip]) {
+            self.event("StepSkipped", false, format!("step {} skipped {}", step.position, command.signed()));
+            return self.advance(index);
+        }
+        let target = Target::at(&self.plan.steps, index);
+        let joined = self.each(|scene, part| match (stable.workloads.get(part), candidate.workloads.get(part)) {
+            (Some(old), Some(new)) => converge::split(scene, old, new, &target),
+            (None, _) | (_, None) => Round::broken("workloads were added mid-way: abort, and release again"),
+        });
+        if !joined.served {
+            return self.progressing(joined, &target);
+        }
+        self.weight(target.weight, Some(target.weight));
+        if let Some(step) = &mut self.next.step {
+            step.waiting = None;
+        }
+        match self.step_over(index, resumed) {
+            None => self.advance(index),
+            Some(stop) => self.stop(stop),
+        }
+    }
+
+    /// The step's scale and weight are on their way.
+    fn progressing(&mut self, joined: Joined, target: &Target) -> Turn {
+        self.enter(Phase::Progressing);
+        let position = self.next.step.as_ref().map(|s| s.position.clone()).unwrap_or_default();
+        let waiting = self.next.step.as_mut().map(|step| step.waiting.get_or_insert(Time(self.now)).0);
+        let deadline = waiting.and_then(|since| since.checked_add(self.plan.progress_deadline).ok());
+        let (why, mends) = joined.pending().unwrap_or_else(|| (String::new(), true));
+        if deadline.is_some_and(|deadline| deadline <= self.now) || !mends {
+            let (cause, why) = if mends {
+                let deadline = self.plan.progress_deadline;
+                (GoingBackCause::ProgressDeadlineExceeded, format!("no progress within {deadline:#}: {why}"))
+            } else {
+                (GoingBackCause::ProgressDeadlineExceeded, why)
+            };
+            return self.go_back(cause, why);
+        }
+        // What exactly is waited for changes by the second; the status says what for, the log the rest.
+        let message = format!("step {position}: bringing the candidate to {} % of the traffic", target.weight);
+        let wake = earliest(joined.wake, deadline);
+        Turn::Now(Doing { writes: joined.writes, message, waits: Waits::Machines, wake, progress: true })
+    }
+
+    /// Waits inside or behind a step.
+    fn stop(&mut self, stop: Stop) -> Turn {
+        self.enter(if stop.waits == Waits::Machines { Phase::Progressing } else { Phase::Paused });
+        Turn::Now(Doing { message: stop.message, waits: stop.waits, wake: stop.wake, ..Doing::default() })
+    }
+
+    /// What keeps the release at a step whose weight is confirmed.
+    fn step_over(&mut self, index: usize, resumed: bool) -> Option<Stop> {
+        if let Some(hold) = &self.next.hold {
+            let message = format!("{}; Resume goes on, Abort goes back", hold.message);
+            return Some(Stop { message, waits: Waits::Decision, wake: None });
+        }
+        let position = self.next.step.as_ref().map(|s| s.position.clone()).unwrap_or_default();
+        let started = self.next.step.as_ref().map_or(self.now, |step| step.started.0);
+        let after = |duration: lockkeeper_api::scalar::Duration| {
+            started.checked_add(SignedDuration::from(duration)).unwrap_or(Timestamp::MAX)
+        };
+        let waits = Waits::Decision;
+        match self.plan.steps.get(index)? {
+            Step::SetWeight(_) | Step::SetCanaryScale(_) => None,
+            Step::Pause(pause) => match pause.duration.map(after) {
+                Some(until) if until <= self.now => None,
+                Some(until) => {
+                    Some(Stop { message: format!("step {position}: pause until {until}"), waits, wake: Some(until) })
+                }
+                None if resumed => None,
+                None => {
+                    let message = format!("step {position}: pause without duration; a Decision Resume goes on");
+                    Some(Stop { message, waits, wake: None })
+                }
+            },
+            Step::Approval(step) => {
+                let name = step.name.as_str();
+                self.next.gates = self.ask(Exposure::Increase, Some(name));
+                let gate = self.next.gates.iter().find(|gate| gate.kind == GateKind::Approval && gate.name == name);
+                match gate {
+                    Some(gate) if gate.state == GateState::Open => None,
+                    Some(_) | None => Some(self.closed(&position)),
+                }
+            }
+            Step::Analysis(step) => {
+                let until = after(step.duration);
+                let Some(policy) = self.plan.analyses.get(&step.policy) else { return Some(self.closed(&position)) };
+                if until > self.now {
+                    let message = format!("step {position}: analysis by {} until {until}", step.policy);
+                    return Some(Stop { message, waits, wake: Some(until) });
+                }
+                self.concluded(policy, started, true)
+            }
+        }
+    }
+
+    /// What a policy says at the end of an analysis, or before promotion.
+    fn concluded(&mut self, policy: &'a PolicyPlan, since: Timestamp, over: bool) -> Option<Stop> {
+        let without = match analysis::conclude(policy, &self.next.checks, since, self.now) {
+            analysis::Verdict::NoDataYet(names) => names.join(", "),
+            // Failures and errors have been dealt with before this.
+            analysis::Verdict::Fine | analysis::Verdict::Failed { .. } | analysis::Verdict::Inconclusive { .. } => return None,
+        };
+        let message = format!("no data from {without}: no data is never success");
+        if over && self.next.hold.is_none() {
+            self.hold_by("Inconclusive", message.clone());
+        }
+        Some(Stop { message, waits: Waits::Decision, wake: None })
+    }
+
+    fn closed(&self, position: &str) -> Stop {
+        let doing = self.at_gates(&format!("step {position}"));
+        Stop { message: doing.message, waits: Waits::Decision, wake: doing.wake }
+    }
+
+    /// On to the next step, if the gates before it are open.
+    fn advance(&mut self, index: usize) -> Turn {
+        let next = index + 1;
+        let promotion = next >= self.plan.steps.len();
+        let (before, after) = (Target::at(&self.plan.steps, index), Target::at(&self.plan.steps, next));
+        let grows = after.weight > before.weight || after.scale != before.scale;
+        if promotion || grows {
+            self.next.gates = self.ask(if promotion { Exposure::Promotion } else { Exposure::Increase }, None);
+        } else {
+            self.next.gates.clear();
+        }
+        let position = self.next.step.as_ref().map(|s| s.position.clone()).unwrap_or_default();
+        if !gate::open(&self.next.gates) || self.next.hold.is_some() {
+            let stop = self.closed(&position);
+            return self.stop(stop);
+        }
+        if !promotion {
+            self.enter_step(next);
+            return Turn::Again;
+        }
+        if let (Some(policy), Some(exposed)) = (self.plan.policy.as_ref(), self.next.exposed.clone())
+            && let Some(stop) = self.concluded(policy, exposed.0, false)
+        {
+            return self.stop(stop);
+        }
+        self.promote()
+    }
+
+    fn promote(&mut self) -> Turn {
+        self.enter(Phase::Promoting);
+        self.enter_step(self.plan.steps.len());
+        Turn::Again
+    }
+
+    /// Anything that ends the way forward: a command, another version asked for, a verdict.
+    fn turn_back(&mut self) -> Option<Turn> {
+        if let Some(command) = self.take(&[Verdict::Abort]) {
+            return Some(self.go_back(GoingBackCause::Aborted, format!("aborted {}", command.signed())));
+        }
+        let (wanted, candidate, stable) = (self.wanted.clone()?, self.next.candidate.clone()?, self.next.stable.clone()?);
+        if wanted.is(&stable) || wanted.workloads.iter().zip(&stable.workloads).all(|(w, s)| w.digest == s.digest) {
+            return Some(self.go_back(GoingBackCause::Withdrawn, "the stable version is asked for again".into()));
+        }
+        if !wanted.is(&candidate) {
+            let message = format!("version {} is asked for instead", wanted.version);
+            return Some(self.go_back(GoingBackCause::Superseded, message));
+        }
+        if gate::on_close(self.plan, &self.next) == OnClose::Rollback && self.next.phase != Phase::Promoting {
+            let gates = self.ask(Exposure::Increase, None);
+            if let Some(closed) = gates.iter().find(|g| g.kind == GateKind::Windows && g.state == GateState::Closed) {
+                return Some(self.go_back(GoingBackCause::WindowClosed, closed.message.clone()));
+            }
+        }
+        self.judged()
+    }
+
+    /// What checks and pods say.
+    fn judged(&mut self) -> Option<Turn> {
+        let crash = self.world.workloads.iter().find_map(|view| view.crash.clone());
+        let follows = self.plan.policy.as_ref().map(|p| p.workload.crash_loops).unwrap_or_default();
+        if let Some(crash) = crash {
+            let message = format!("container {} of pod {} crashes again and again ({} restarts)", crash.container, crash.pod, crash.restarts);
+            match follows {
+                OnFailure::Rollback => return Some(self.go_back(GoingBackCause::CrashLoop, message)),
+                OnFailure::Pause if self.next.hold.is_none() => self.hold_by("CrashLoop", message),
+                OnFailure::Pause | OnFailure::Notify => {}
+            }
+        }
+        for (policy, _) in self.armed() {
+            match analysis::verdict(policy, &self.next.checks) {
+                analysis::Verdict::Failed { follows: OnFailure::Rollback, message, .. } => {
+                    return Some(self.go_back(GoingBackCause::CheckFailed, message));
+                }
+                analysis::Verdict::Failed { follows: OnFailure::Pause, message, .. } if self.next.hold.is_none() => {
+                    self.hold_by("CheckFailed", message);
+                }
+                analysis::Verdict::Inconclusive { message, .. } => match policy.on_inconclusive {
+                    OnInconclusive::Rollback => return Some(self.go_back(GoingBackCause::Inconclusive, message)),
+                    OnInconclusive::Pause if self.next.hold.is_none() => self.hold_by("Inconclusive", message),
+                    OnInconclusive::Pause => {}
+                },
+                analysis::Verdict::Failed { .. } | analysis::Verdict::Fine | analysis::Verdict::NoDataYet(_) => {}
+            }
+        }
+        None
+    }
+
+    pub(super) fn promoting(&mut self) -> Turn {
+        let Some(candidate) = self.next.candidate.clone() else { return self.promoted() };
+        if let Some(turn) = self.turn_back() {
+            return turn;
+        }
+        let Some(stable) = self.next.stable.clone() else { return Turn::Again };
+        let joined = self.each(|scene, part| match candidate.workloads.get(part) {
+            Some(live) => converge::settle(scene, live, stable.workloads.get(part), Keep::Full, 0),
+            None => Round::broken("workloads were added mid-way: abort, and release again"),
+        });
+        if !joined.served {
+            let target = Target::at(&self.plan.steps, usize::MAX);
+            let turn = self.progressing(joined, &target);
+            if let Turn::Now(mut doing) = turn {
+                self.enter(Phase::Promoting);
+                doing.message = format!("version {} takes the stable version's place", candidate.version);
+                return Turn::Now(doing);
+            }
+            return turn;
+        }
+        self.weight(100, Some(100));
+        self.event("Promoted", false, format!("version {} has taken over", candidate.version));
+        let bake = self.plan.bake();
+        self.next.previous = self.next.stable.take();
+        self.next.stable = Some(lockkeeper_api::release::RevisionStatus { since: Time(self.now), ..candidate });
+        self.next.candidate = None;
+        self.next.gates.clear();
+        self.next.step = None;
+        if !bake.is_zero() {
+            self.next.bake_until = self.now.checked_add(SignedDuration::from(bake)).ok().map(Time);
+            self.enter(Phase::Baking);
+        }
+        Turn::Again
+    }
+
+    /// Promoted without a bake: only clearing up is left.
+    fn promoted(&mut self) -> Turn {
+        let doing = self.settle_previous(Keep::Gone);
+        if doing.progress {
+            return Turn::Now(doing);
+        }
+        self.succeed()
+    }
+
+    fn succeed(&mut self) -> Turn {
+        let version = self.next.stable.as_ref().map(|s| s.version.clone()).unwrap_or_default();
+        self.clear_attempt();
+        self.next.going_back = None;
+        self.event("Succeeded", false, format!("version {version} is the stable version"));
+        self.enter(Phase::Stable);
+        Turn::Again
+    }
+
+    pub(super) fn baking(&mut self) -> Turn {
+        if let Some(command) = self.take(&[Verdict::Rollback]) {
+            return self.roll_back_to_previous(&command.signed());
+        }
+        if let Some(verdict) = self.bake_failed() {
+            return verdict;
+        }
+        let asked = self.wanted.as_ref().zip(self.next.stable.as_ref()).is_some_and(|(w, s)| !w.is(s));
+        if asked && self.next.previous.as_ref().zip(self.wanted.as_ref()).is_some_and(|(p, w)| w.is(p)) {
+            let message = "the spec returned to the version before".to_owned();
+            if let Some(previous) = self.next.previous.clone() {
+                self.leave_stable(previous, GoingBackCause::ReturnedToEarlierVersion, message);
+                return Turn::Again;
+            }
+        }
+        let until = self.next.bake_until.as_ref().map_or(self.now, |t| t.0);
+        // Another version asked for ends the bake: there can be only one beside the stable one.
+        let over = until <= self.now || asked;
+        let mut doing = self.settle_previous(if over { Keep::Gone } else { Keep::Full });
+        if over && !doing.progress {
+            return self.succeed();
+        }
+        if !over && !doing.progress {
+            doing.message = format!("promoted; baking until {until}");
+            doing.waits = Waits::Nothing;
+        }
+        doing.wake = earliest(doing.wake, (!over).then_some(until));
+        Turn::Now(doing)
+    }
+
+    /// A verdict during the bake goes back to the version before.
+    fn bake_failed(&mut self) -> Option<Turn> {
+        let previous = self.next.previous.clone()?;
+        let crash = self.world.workloads.iter().find_map(|view| view.crash.clone());
+        if let Some(crash) = crash
+            && self.plan.policy.as_ref().map(|p| p.workload.crash_loops).unwrap_or_default() == OnFailure::Rollback
+        {
+            let message = format!("container {} of pod {} crashes again and again", crash.container, crash.pod);
+            self.leave_stable(previous, GoingBackCause::CrashLoop, message);
+            return Some(Turn::Again);
+        }
+        for (policy, _) in self.armed() {
+            if let analysis::Verdict::Failed { follows: OnFailure::Rollback, message, .. } =
+                analysis::verdict(policy, &self.next.checks)
+            {
+                self.leave_stable(previous, GoingBackCause::CheckFailed, message);
+                return Some(Turn::Again);
+            }
+        }
+        None
+    }
+
+    fn settle_previous(&self, keep: Keep) -> Doing {
+        let Some(stable) = &self.next.stable else { return Doing::default() };
+        let joined = self.each(|scene, part| match stable.workloads.get(part) {
+            Some(live) => {
+                let previous = self.next.previous.as_ref().and_then(|p| p.workloads.get(part));
+                converge::settle(scene, live, previous, keep, 0)
+            }
+            None => Round::default(),
+        });
+        let progress = !joined.done();
+        let message = joined.pending().map(|(message, _)| message).filter(|m| !m.is_empty());
+        Doing {
+            message: message.unwrap_or_else(|| "clearing up after promotion".into()),
+            waits: Waits::Machines,
+            wake: joined.wake,
+            writes: joined.writes,
+            progress,
+        }
+    }
+}

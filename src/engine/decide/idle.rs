@@ -1,0 +1,315 @@
+//! Nothing is on its way: at rest, after going back, or before the first version.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use lockkeeper_api::{
+    decision::Verdict,
+    deployment_window::Exposure,
+    names::{HOLD, PAUSED_BY},
+    release::{GoingBackCause, Phase, RevisionStatus},
+};
+
+use super::{Doing, Run, Turn, Waits, earliest};
+use crate::{
+    converge::{Keep, dismantle, settle},
+    gate::{self, Question},
+    revision::Wanted,
+    write::{self, DeploymentGoal, Write},
+};
+
+impl Run<'_> {
+    pub(super) fn idle(&mut self) -> Turn {
+        let Some(wanted) = self.wanted.clone() else { return Turn::Now(self.invalid()) };
+        let Some(stable) = self.next.stable.clone() else { return self.first(&wanted) };
+        if let Some(command) = self.take(&[Verdict::Retry]) {
+            self.next.blocked.retain(|blocked| blocked.revision != wanted.revision);
+            self.event("Retried", false, format!("{} may start again, {}", wanted.version, command.signed()));
+            return Turn::Again;
+        }
+        if let Some(command) = self.take(&[Verdict::Rollback]) {
+            return self.roll_back_to_previous(&command.signed());
+        }
+        let same = wanted.workloads.iter().zip(&stable.workloads).all(|(w, s)| w.digest == s.digest);
+        if same {
+            return self.at_rest();
+        }
+        let blocked = self.next.blocked.iter().find(|blocked| blocked.revision == wanted.revision).cloned();
+        if let Some(blocked) = blocked {
+            self.enter(blocked.phase);
+            return Turn::Now(self.stay_back(&blocked.message));
+        }
+        if !self.faults.is_empty() {
+            return Turn::Now(self.invalid());
+        }
+        // What the last attempt has left is cleared before another one begins.
+        let left = self.clear(Keep::Gone);
+        if !left.writes.is_empty() || left.progress {
+            return Turn::Now(left);
+        }
+        if self.is_earlier(&wanted) {
+            return self.return_to(&wanted);
+        }
+        self.begin(&wanted);
+        Turn::Again
+    }
+
+    /// Takes a version as the candidate.
+    fn begin(&mut self, wanted: &Wanted) {
+        self.clear_attempt();
+        self.next.going_back = None;
+        self.next.candidate = Some(self.revision(wanted));
+        self.enter(Phase::Waiting);
+        self.event("ReleaseRequested", false, format!("version {} ({})", wanted.version, wanted.revision));
+    }
+
+    pub(super) fn revision(&self, wanted: &Wanted) -> RevisionStatus {
+        RevisionStatus {
+            revision: wanted.revision.clone(),
+            version: wanted.version.clone(),
+            workloads: wanted.workloads.clone(),
+            since: Time(self.now),
+            requested_by: wanted.requested_by.clone(),
+        }
+    }
+
+    /// The stable version is the one asked for.
+    fn at_rest(&mut self) -> Turn {
+        if self.next.phase != Phase::Stable {
+            self.enter(Phase::Stable);
+            return Turn::Again;
+        }
+        if let Some(doing) = self.native_restart() {
+            return Turn::Now(doing);
+        }
+        if !self.faults.is_empty() && self.next.candidate.is_none() {
+            return Turn::Now(self.invalid());
+        }
+        let mut doing = self.clear(Keep::Gone);
+        if doing.writes.is_empty() && !doing.progress && self.next.candidate.is_some() {
+            self.clear_attempt();
+            return Turn::Again;
+        }
+        if !doing.progress {
+            let version = self.next.stable.as_ref().map(|s| s.version.clone()).unwrap_or_default();
+            doing.message = format!("version {version} runs");
+        }
+        Turn::Now(doing)
+    }
+
+    /// A restart by annotation is no new version: it passes natively, and the stable hash follows it.
+    fn native_restart(&mut self) -> Option<Doing> {
+        let mut doing = Doing { waits: Waits::Machines, progress: true, ..Doing::default() };
+        let mut running = false;
+        for (index, view) in self.world.workloads.iter().enumerate() {
+            let deployment = view.deployment.as_ref()?;
+            let part = self.next.stable.as_mut()?.workloads.get_mut(index)?;
+            let own = view.replica_sets.iter().find(|rs| rs.hash == part.hash);
+            // Another version is no restart: where the Release carries the version, its images are put back.
+            let restarted = own.is_none_or(|own| own.digest != deployment.digest)
+                && crate::version_digest(&deployment.template) == part.digest;
+            if !restarted {
+                continue;
+            }
+            let newer = view.replica_sets.iter().find(|rs| rs.controlled && rs.digest == deployment.digest);
+            let complete = deployment.current
+                && deployment.updated == deployment.replicas
+                && deployment.available >= deployment.replicas
+                && deployment.status_replicas == deployment.replicas;
+            match newer {
+                Some(newer) if complete && newer.version == part.digest => part.hash.clone_from(&newer.hash),
+                Some(_) | None => {
+                    running = true;
+                    let ours = deployment.marks.contains_key(PAUSED_BY) || deployment.marks.contains_key(HOLD);
+                    let goal = DeploymentGoal { paused: ours.then_some(false), ..DeploymentGoal::default() };
+                    doing.writes.extend(write::deployment(&self.plan.name, deployment, &goal));
+                    doing.message = format!("Deployment {} restarts natively", deployment.name);
+                }
+            }
+        }
+        running.then_some(doing)
+    }
+
+    /// The wanted version is blocked: the stable one runs.
+    fn stay_back(&mut self, message: &str) -> Doing {
+        let going = self.next.going_back.clone();
+        let kept = going.as_ref().and_then(|g| g.finished.as_ref()?.0.checked_add(jiff::SignedDuration::from(g.keep_candidate)).ok());
+        let keep = if kept.is_some_and(|until| until > self.now) { Keep::AsItIs } else { Keep::Gone };
+        let mut doing = self.clear(keep);
+        if !doing.progress {
+            let mend = "change the spec, go back to the stable version, or decide Retry";
+            doing.message = format!("{message}; {mend}");
+            doing.waits = Waits::Mending;
+        }
+        if keep == Keep::AsItIs {
+            doing.wake = earliest(doing.wake, kept);
+        }
+        doing
+    }
+
+    /// Clears what a release has left, down to the finalizer.
+    fn clear(&self, keep: Keep) -> Doing {
+        let Some(stable) = self.next.stable.as_ref() else { return Doing::default() };
+        let others = [self.next.candidate.as_ref(), self.next.previous.as_ref()];
+        let joined = self.each(|scene, index| {
+            let Some(live) = stable.workloads.get(index) else { return crate::converge::Round::default() };
+            let parts = others.iter().flatten().filter_map(|other| other.workloads.get(index));
+            let other = parts.filter(|part| part.hash != live.hash).find(|part| {
+                scene.view.replica_sets.iter().any(|rs| rs.hash == part.hash && rs.role.is_some())
+            });
+            settle(scene, live, other, keep, 0)
+        });
+        let mut doing = Doing { wake: joined.wake, ..Doing::default() };
+        if let Some((message, waits)) = joined.pending() {
+            doing.message = message;
+            doing.progress = true;
+            doing.waits = if waits { Waits::Machines } else { Waits::Mending };
+        }
+        let done = joined.done();
+        doing.writes = joined.writes;
+        if !doing.writes.is_empty() && doing.message.is_empty() {
+            doing.message = "clearing up".into();
+            doing.progress = true;
+            doing.waits = Waits::Machines;
+        } else if done && keep == Keep::Gone {
+            doing.writes.extend(self.finalizer(false));
+        }
+        doing
+    }
+
+    /// Whether every workload that changes goes to a version that its Deployment has in its history.
+    fn is_earlier(&self, wanted: &Wanted) -> bool {
+        let Some(stable) = &self.next.stable else { return false };
+        let parts = wanted.workloads.iter().zip(&stable.workloads).zip(&self.world.workloads);
+        parts.into_iter().filter(|((w, s), _)| w.digest != s.digest).all(|((w, _), view)| {
+            view.replica_sets.iter().any(|rs| rs.controlled && rs.version == w.digest)
+        })
+    }
+
+    /// The spec returns to an earlier version after promotion: a rollback, without gates.
+    fn return_to(&mut self, wanted: &Wanted) -> Turn {
+        let target = self.revision(wanted);
+        let message = format!("the spec returned to version {}", wanted.version);
+        self.leave_stable(target, GoingBackCause::ReturnedToEarlierVersion, message);
+        Turn::Again
+    }
+
+    /// A person wants the version before the stable one.
+    pub(super) fn roll_back_to_previous(&mut self, signed: &str) -> Turn {
+        let Some(previous) = self.next.previous.clone() else {
+            self.event("RollbackRefused", true, "there is no version before the stable one");
+            return Turn::Again;
+        };
+        let message = format!("rolled back to version {} {signed}", previous.version);
+        self.leave_stable(previous, GoingBackCause::RollbackRequested, message);
+        Turn::Again
+    }
+
+    /// The Deployment has not run any version yet, or one that nobody has recorded.
+    fn first(&mut self, wanted: &Wanted) -> Turn {
+        let mut doing = Doing { waits: Waits::Machines, progress: true, ..Doing::default() };
+        for (work, view) in self.plan.workloads.iter().zip(&self.world.workloads) {
+            doing.writes.extend(dismantle(work, view));
+        }
+        if !doing.writes.is_empty() {
+            doing.message = "giving back routes and Services of an earlier release".into();
+            return Turn::Now(doing);
+        }
+        if self.running(wanted) {
+            return Turn::Again;
+        }
+        if !self.faults.is_empty() && !matches!(self.next.phase, Phase::Progressing) {
+            return Turn::Now(self.invalid());
+        }
+        let asked = Question {
+            plan: self.plan,
+            world: self.world,
+            status: &self.next,
+            faults: &self.faults,
+            exposure: Exposure::Start,
+            step_gate: None,
+            now: self.now,
+        };
+        let held = self.held();
+        if held {
+            let gates = gate::ask(&asked);
+            let open = gate::open(&gates);
+            self.next.gates = gates;
+            if self.next.candidate.as_ref().is_none_or(|candidate| !wanted.is(candidate)) {
+                self.next.candidate = Some(self.revision(wanted));
+            }
+            if !open {
+                self.enter(Phase::Waiting);
+                return Turn::Now(self.at_gates("the first version"));
+            }
+        }
+        self.enter(Phase::Progressing);
+        doing.writes.extend(self.roll_out_natively());
+        doing.message = "the first version rolls out natively".into();
+        Turn::Now(doing)
+    }
+
+    /// Whether the first version waits, paused by us, for its gates.
+    fn held(&self) -> bool {
+        self.world.workloads.iter().filter_map(|view| view.deployment.as_ref()).any(|deployment| {
+            deployment.paused && deployment.marks.contains_key(PAUSED_BY)
+        })
+    }
+
+    fn roll_out_natively(&self) -> Vec<Write> {
+        let views = self.plan.workloads.iter().zip(&self.world.workloads);
+        views
+            .filter_map(|(work, view)| {
+                let deployment = view.deployment.as_ref()?;
+                let idle = !view.replica_sets.iter().any(|rs| rs.controlled && rs.existing > 0);
+                let images = if idle { crate::revision::images_to_set(work, deployment) } else { None };
+                let ours = deployment.marks.contains_key(PAUSED_BY);
+                let goal = DeploymentGoal { paused: ours.then_some(false), images, ..DeploymentGoal::default() };
+                write::deployment(&self.plan.name, deployment, &goal)
+            })
+            .collect()
+    }
+
+    /// Takes what runs as stable, once every Deployment has rolled it out.
+    fn running(&mut self, wanted: &Wanted) -> bool {
+        let mut workloads = Vec::new();
+        for (part, view) in wanted.workloads.iter().zip(&self.world.workloads) {
+            let Some(deployment) = &view.deployment else { return false };
+            let Some(own) = view.replica_sets.iter().find(|rs| rs.controlled && rs.digest == deployment.digest) else {
+                return false;
+            };
+            let complete = deployment.current
+                && deployment.updated == deployment.replicas
+                && deployment.available >= deployment.replicas
+                && deployment.status_replicas == deployment.replicas;
+            if !complete {
+                return false;
+            }
+            workloads.push(lockkeeper_api::release::WorkloadRevision {
+                hash: own.hash.clone(),
+                digest: own.version.clone(),
+                ..part.clone()
+            });
+        }
+        let same = workloads.iter().zip(&wanted.workloads).all(|(own, wanted)| own.digest == wanted.digest);
+        let images = self.world.workloads.iter().flat_map(|view| view.replica_sets.iter().filter(|rs| rs.controlled));
+        let tag = images.flat_map(|rs| rs.images.values()).next().map(|image| crate::revision::tag(image));
+        let revision = crate::revision::digest_of(&workloads);
+        let version = if same { wanted.version.clone() } else { tag.unwrap_or_else(|| revision.clone()) };
+        self.clear_attempt();
+        self.next.stable = Some(RevisionStatus {
+            revision,
+            version: version.clone(),
+            workloads,
+            since: Time(self.now),
+            requested_by: wanted.requested_by.clone().filter(|_| same),
+        });
+        self.enter(Phase::Stable);
+        self.event("StableFound", false, format!("version {version} runs"));
+        true
+    }
+
+    /// The spec cannot work: all faults, nothing touched.
+    fn invalid(&mut self) -> Doing {
+        self.enter(Phase::Invalid);
+        Doing { message: self.faults.join("; "), waits: Waits::Mending, ..Doing::default() }
+    }
+}

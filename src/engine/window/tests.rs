@@ -1,0 +1,200 @@
+use super::*;
+
+const OPERATOR: &str = "platform";
+const OFFICE: &str = "schedule: {cron: '0 9 * * 1-5', timeZone: Europe/Berlin, duration: 8h}";
+const CHRISTMAS: &str =
+    "schedule: {from: '2026-12-20T00:00:00', until: '2027-01-04T00:00:00', timeZone: Europe/Berlin}";
+const BROKEN: &str = "schedule: {cron: '0 9 * *', timeZone: Europe/Berlin, duration: 8h}";
+/// Wednesday 10:00 in Berlin.
+const OPEN: &str = "2026-11-25T09:00:00Z";
+/// The same day, 20:00.
+const EVENING: &str = "2026-11-25T19:00:00Z";
+/// Wednesday 23 December, 10:00.
+const FROZEN: &str = "2026-12-23T09:00:00Z";
+
+/// A window from its `namespace/name`, its action and the other fields of its spec.
+fn window(name: &str, action: &str, rest: &[&str]) -> WindowView {
+    let (namespace, name) = name.split_once('/').unwrap();
+    let spec = serde_saphyr::from_str(&format!("action: {action}\n{}", rest.join("\n"))).unwrap();
+    WindowView::new(namespace, name, spec)
+}
+
+/// The verdict for a critical release in namespace `shop`, which is in production.
+fn verdict(windows: &[WindowView], exposure: Exposure, now: &str) -> WindowVerdict {
+    let labels = BTreeMap::from([("tier".to_owned(), "critical".to_owned())]);
+    let namespace_labels = BTreeMap::from([("stage".to_owned(), "prod".to_owned())]);
+    let release = ReleaseFacts { namespace: "shop", labels: &labels, namespace_labels: &namespace_labels };
+    evaluate(windows, &release, OPERATOR, exposure, now.parse().unwrap())
+}
+
+fn check(windows: &[WindowView], now: &str, reason: WindowReason) {
+    let verdict = verdict(windows, Exposure::Increase, now);
+    assert_eq!((verdict.reason, verdict.open), (reason, reason == WindowReason::Open), "{verdict:?} for {windows:?}");
+}
+
+#[test]
+fn without_windows_the_gate_is_open_for_good() {
+    let verdict = verdict(&[], Exposure::Start, OPEN);
+    assert_eq!(
+        verdict,
+        WindowVerdict {
+            open: true,
+            reason: WindowReason::Open,
+            message: "open: no window closes".into(),
+            windows: Vec::new(),
+            next_change: None,
+        }
+    );
+}
+
+#[test]
+fn an_active_freeze_closes_and_says_who_why_and_until_when() {
+    let freeze = window("platform/christmas", "Freeze", &[CHRISTMAS, "reason: Christmas freeze"]);
+    let verdict = verdict(&[freeze], Exposure::Start, FROZEN);
+    assert_eq!(verdict.reason, WindowReason::Frozen);
+    assert_eq!(
+        verdict.message,
+        "closed by freeze platform/christmas (Christmas freeze) until 2027-01-04T00:00 Europe/Berlin"
+    );
+    assert_eq!(verdict.next_change, Some("2027-01-03T23:00:00Z".parse().unwrap()));
+}
+
+#[test]
+fn each_layer_has_a_veto() {
+    use WindowReason::{Frozen, Open, OutsideWindow};
+    let allow = |name: &str| window(name, "Allow", &[OFFICE]);
+    let night =
+        |name: &str| window(name, "Allow", &["schedule: {cron: '0 18 * * *', timeZone: Europe/Berlin, duration: 8h}"]);
+    let freeze = |name: &str| window(name, "Freeze", &[CHRISTMAS]);
+    check(&[allow("platform/office")], OPEN, Open);
+    check(&[allow("platform/office")], EVENING, OutsideWindow);
+    check(&[allow("shop/office")], EVENING, OutsideWindow);
+    // In one layer one open window is enough; in two layers both are asked.
+    check(&[allow("platform/office"), night("platform/night")], EVENING, Open);
+    check(&[allow("platform/office"), night("shop/night")], EVENING, OutsideWindow);
+    check(&[allow("platform/office"), night("shop/night")], OPEN, OutsideWindow);
+    check(&[freeze("platform/christmas"), allow("shop/office")], FROZEN, Frozen);
+    check(&[allow("platform/office"), freeze("shop/christmas")], FROZEN, Frozen);
+    // Another team's windows say nothing here.
+    check(&[freeze("pay/christmas"), night("pay/night")], FROZEN, Open);
+}
+
+#[test]
+fn selectors_and_covers_say_what_a_window_is_about() {
+    use WindowReason::{Frozen, Open};
+    let freeze = |rest: &str| [window("platform/christmas", "Freeze", &[CHRISTMAS, rest])];
+    check(&freeze("releaseSelector: {matchLabels: {tier: critical}}"), FROZEN, Frozen);
+    check(&freeze("releaseSelector: {matchLabels: {tier: low}}"), FROZEN, Open);
+    check(&freeze("namespaceSelector: {matchLabels: {stage: prod}}"), FROZEN, Frozen);
+    check(&freeze("namespaceSelector: {matchLabels: {stage: test}}"), FROZEN, Open);
+    for exposure in Exposure::ALL {
+        let open = verdict(&freeze("covers: [Start, Promotion]"), exposure, FROZEN).open;
+        assert_eq!(open, exposure == Exposure::Increase, "{exposure:?}");
+    }
+    // An Allow window that is about other releases asks nothing of this one.
+    check(&[window("shop/low", "Allow", &[OFFICE, "releaseSelector: {matchLabels: {tier: low}}"])], EVENING, Open);
+}
+
+#[test]
+fn a_window_that_cannot_be_read_closes_and_is_named() {
+    use WindowReason::{InvalidWindow, Open};
+    for (action, name) in [("Freeze", "platform/broken"), ("Allow", "shop/broken")] {
+        let broken = window(name, action, &[BROKEN]);
+        let verdict = verdict(std::slice::from_ref(&broken), Exposure::Start, OPEN);
+        assert_eq!(verdict.reason, InvalidWindow);
+        assert!(verdict.message.contains(name) && verdict.message.contains("five fields"), "{}", verdict.message);
+        // With an open Allow window beside it, a broken Allow has nothing to add; a broken Freeze may be active.
+        let beside = if action == "Allow" { Open } else { InvalidWindow };
+        check(&[broken, window(name.replace("broken", "office").as_str(), "Allow", &[OFFICE])], OPEN, beside);
+    }
+    let selector =
+        window("platform/odd", "Freeze", &[CHRISTMAS, "releaseSelector: {matchExpressions: [{key: a, operator: Is}]}"]);
+    check(&[selector], OPEN, InvalidWindow);
+    // About other releases for certain: its fault is not ours.
+    check(&[window("shop/low", "Freeze", &[BROKEN, "releaseSelector: {matchLabels: {tier: low}}"])], OPEN, Open);
+}
+
+#[test]
+fn every_fault_of_a_window_is_told() {
+    let window = window(
+        "shop/wrong",
+        "Freeze",
+        &[
+            BROKEN,
+            "namespaceSelector: {}",
+            "releaseSelector: {matchExpressions: [{key: a, operator: In}]}",
+            "covers: []",
+        ],
+    );
+    let faults = window.faults(OPERATOR);
+    for part in ["five fields", "releaseSelector: operator In", "leave it out", "covers is empty"] {
+        assert!(faults.iter().any(|fault| fault.contains(part)), "{part} is not in {faults:?}");
+    }
+    assert_eq!(faults.len(), 4, "{faults:?}");
+}
+
+#[test]
+fn all_that_closes_is_told_the_weightiest_first() {
+    let windows = [
+        window("shop/night", "Allow", &["schedule: {cron: '0 18 * * *', timeZone: Europe/Berlin, duration: 1h}"]),
+        window("shop/broken", "Freeze", &[BROKEN]),
+        window("platform/christmas", "Freeze", &[CHRISTMAS]),
+    ];
+    let verdict = verdict(&windows, Exposure::Start, FROZEN);
+    assert_eq!(verdict.reason, WindowReason::Frozen);
+    let order =
+        ["platform/christmas", "shop/broken", "until allow window shop/night opens at 2026-12-23T18:00 Europe/Berlin"];
+    let places: Vec<_> = order.iter().map(|part| verdict.message.find(part).expect(part)).collect();
+    assert!(places.is_sorted(), "{}", verdict.message);
+}
+
+#[test]
+fn the_next_change_is_when_all_windows_together_say_something_else() {
+    let office = window("platform/office", "Allow", &[OFFICE]);
+    let lunch =
+        window("platform/lunch", "Allow", &["schedule: {cron: '0 12 * * *', timeZone: Europe/Berlin, duration: 1h}"]);
+    let christmas = window("platform/christmas", "Freeze", &[CHRISTMAS]);
+    for (windows, now, change) in [
+        // Lunch begins and ends within office hours, and changes nothing.
+        (vec![office.clone(), lunch.clone()], OPEN, "2026-11-25T16:00:00Z"),
+        (vec![office.clone()], EVENING, "2026-11-26T08:00:00Z"),
+        // The freeze ends at midnight, but the office opens only at nine on that Monday.
+        (vec![office.clone(), christmas.clone()], FROZEN, "2027-01-04T08:00:00Z"),
+        (vec![christmas.clone()], OPEN, "2026-12-19T23:00:00Z"),
+    ] {
+        let before = verdict(&windows, Exposure::Start, now);
+        assert_eq!(before.next_change, Some(change.parse().unwrap()), "{windows:?}");
+        assert_ne!(verdict(&windows, Exposure::Start, change).open, before.open, "{windows:?}");
+    }
+}
+
+#[test]
+fn the_samples_are_sound_and_do_what_their_comments_say() {
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/samples/windows.yaml")).unwrap();
+    let windows: Vec<WindowView> = text
+        .split("\n---\n")
+        .map(|document| {
+            let value: serde_json::Value = serde_saphyr::from_str(document).unwrap();
+            let part = |path: &str| value.pointer(path).unwrap().clone();
+            serde_json::from_value(serde_json::json!({
+                "namespace": part("/metadata/namespace"), "name": part("/metadata/name"), "spec": part("/spec"),
+            }))
+            .unwrap()
+        })
+        .collect();
+    let labels = BTreeMap::from([("tier".to_owned(), "critical".to_owned())]);
+    let release = ReleaseFacts { namespace: "shop", labels: &labels, namespace_labels: &BTreeMap::new() };
+    for window in &windows {
+        assert_eq!(window.faults("lockkeeper-system"), Vec::<String>::new(), "{}", window.name());
+    }
+    for (now, reason) in [
+        ("2026-11-25T09:00:00Z", WindowReason::Open),
+        ("2026-11-23T09:00:00Z", WindowReason::OutsideWindow),
+        ("2026-11-25T22:00:00Z", WindowReason::Frozen),
+        (FROZEN, WindowReason::Frozen),
+    ] {
+        let verdict = evaluate(&windows, &release, "lockkeeper-system", Exposure::Start, now.parse().unwrap());
+        assert_eq!(verdict.reason, reason, "{now}: {verdict:?}");
+    }
+}

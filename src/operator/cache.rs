@@ -1,0 +1,302 @@
+//! What is known of the cluster: everything that a decision looks at, and nothing else. Reconciles read from here only.
+
+pub mod resource;
+pub mod route;
+pub mod store;
+pub mod touched;
+pub mod view;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{ApiResource, DynamicObject, TypeMeta};
+use lockkeeper_api::{
+    Decision, DeploymentWindow, Release, RollbackPolicy,
+    deployment_window::{DeploymentWindowSpec, DeploymentWindowStatus, Schedule, WindowAction},
+};
+use lockkeeper_engine::{
+    window::WindowView,
+    world::{DecisionView, ServiceView},
+};
+use parking_lot::{RwLock, RwLockReadGuard};
+use serde::de::DeserializeOwned;
+
+pub use self::{
+    resource::Resource,
+    store::{Key, Store},
+    touched::Touched,
+};
+use self::{
+    route::RouteEntry,
+    touched::Users,
+    view::{DeploymentEntry, ReplicaSetEntry, SavedEntry, SliceEntry},
+};
+
+/// An object that could not be read. It is left out, and the others are not affected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Kind.
+    pub resource: Resource,
+    /// Namespace and name.
+    pub key: Key,
+    /// UID.
+    pub uid: String,
+    /// What is wrong with it.
+    pub fault: String,
+}
+
+/// A window, parsed, and what its own controller looks at.
+#[derive(Clone, Debug)]
+pub struct WindowEntry {
+    /// The window.
+    pub view: WindowView,
+    /// Resource version.
+    pub resource_version: Option<String>,
+    /// Generation.
+    pub generation: Option<i64>,
+    /// Status.
+    pub status: Option<DeploymentWindowStatus>,
+}
+
+/// All objects. Read guards must not be held across an await.
+#[derive(Debug)]
+pub struct Cache {
+    state: RwLock<State>,
+    operator_namespace: String,
+}
+
+/// The objects by kind.
+#[derive(Debug)]
+pub struct State {
+    /// Releases, without managed fields.
+    pub releases: Store<Arc<Release>>,
+    /// Windows.
+    pub windows: Store<WindowEntry>,
+    /// RollbackPolicies.
+    pub policies: Store<Arc<RollbackPolicy>>,
+    /// Decisions by Release.
+    pub decisions: Store<DecisionView>,
+    /// Deployments.
+    pub deployments: Store<DeploymentEntry>,
+    /// ReplicaSets by Deployment.
+    pub replica_sets: Store<ReplicaSetEntry>,
+    /// Saved templates by Deployment.
+    pub saved: Store<SavedEntry>,
+    /// Services, without endpoints.
+    pub services: Store<ServiceView>,
+    /// EndpointSlices by Service.
+    pub slices: Store<SliceEntry>,
+    /// HTTPRoutes.
+    pub routes: Store<RouteEntry>,
+    /// Labels of namespaces.
+    pub namespaces: Store<BTreeMap<String, String>>,
+    /// Admission policies and bindings; the key's namespace is the kind.
+    pub admission: Store<DynamicObject>,
+    users: Users,
+}
+
+/// Does the same with the store of each kind.
+macro_rules! on_store {
+    ($state:expr, $resource:expr, |$store:ident| $do:expr) => {
+        match $resource {
+            Resource::Release => { let $store = &mut $state.releases; $do }
+            Resource::DeploymentWindow => { let $store = &mut $state.windows; $do }
+            Resource::RollbackPolicy => { let $store = &mut $state.policies; $do }
+            Resource::Decision => { let $store = &mut $state.decisions; $do }
+            Resource::Deployment => { let $store = &mut $state.deployments; $do }
+            Resource::ReplicaSet => { let $store = &mut $state.replica_sets; $do }
+            Resource::ControllerRevision => { let $store = &mut $state.saved; $do }
+            Resource::Service => { let $store = &mut $state.services; $do }
+            Resource::EndpointSlice => { let $store = &mut $state.slices; $do }
+            Resource::HTTPRoute => { let $store = &mut $state.routes; $do }
+            Resource::Namespace => { let $store = &mut $state.namespaces; $do }
+            Resource::ValidatingAdmissionPolicy
+            | Resource::ValidatingAdmissionPolicyBinding
+            | Resource::MutatingAdmissionPolicy
+            | Resource::MutatingAdmissionPolicyBinding => { let $store = &mut $state.admission; $do }
+        }
+    };
+}
+impl Cache {
+    /// An empty cache. Windows of `operator_namespace` are about Releases everywhere.
+    pub fn new(operator_namespace: &str) -> Self {
+        let state = State {
+            releases: Store::new(|_| None),
+            windows: Store::new(|_| None),
+            policies: Store::new(|_| None),
+            decisions: Store::new(|decision| Some(&decision.spec.release)),
+            deployments: Store::new(|_| None),
+            replica_sets: Store::new(|entry| entry.deployment.as_deref()),
+            saved: Store::new(|entry| entry.deployment.as_deref()),
+            services: Store::new(|_| None),
+            slices: Store::new(|slice| slice.service.as_deref()),
+            routes: Store::new(|_| None),
+            namespaces: Store::new(|_| None),
+            admission: Store::new(|_| None),
+            users: Users::default(),
+        };
+        Self { state: RwLock::new(state), operator_namespace: operator_namespace.into() }
+    }
+
+    /// The objects, to be looked at for a moment.
+    pub fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read()
+    }
+
+    /// Under which key an object is held.
+    pub fn key(&self, resource: Resource, metadata: &ObjectMeta) -> Key {
+        key(resource, metadata)
+    }
+
+    /// Takes an object as a watch or an answer shows it at `now`, unless a newer one is held. Says who should look at it.
+    ///
+    /// # Errors
+    /// When the object does not have the shape of its kind; a window then closes, and others are left out.
+    pub fn put(&self, resource: Resource, object: DynamicObject, now: Timestamp) -> Result<Touched, Unreadable> {
+        let key = key(resource, &object.metadata);
+        let mut state = self.state.write();
+        let before = Touched::by(&state, resource, &key, &self.operator_namespace);
+        if !state.keep(resource, &key, object, now)? {
+            return Ok(Touched::default());
+        }
+        Ok(before.merge(Touched::by(&state, resource, &key, &self.operator_namespace)))
+    }
+
+    /// The watch says that an object is gone. Says who should look at that.
+    pub fn remove(&self, resource: Resource, metadata: &ObjectMeta) -> Touched {
+        let key = key(resource, metadata);
+        let version = view::version(metadata);
+        let mut state = self.state.write();
+        let touched = Touched::by(&state, resource, &key, &self.operator_namespace);
+        let removed = on_store!(state, resource, |store| store.remove(&key, &version));
+        if removed { state.forget(resource, &key, touched) } else { Touched::default() }
+    }
+
+    /// We have deleted an object, and the API server says that it is gone.
+    pub fn bury(&self, resource: Resource, key: &Key, uid: &str) {
+        let mut state = self.state.write();
+        on_store!(state, resource, |store| store.bury(key, uid));
+    }
+
+    /// A list has been read as a whole: what is not in it, of the namespaces that it covers, is gone.
+    pub fn keep_only(&self, resource: Resource, listed: &BTreeSet<Key>, covers: impl Fn(&Key) -> bool) -> Touched {
+        let mut state = self.state.write();
+        let covers = |key: &Key| covers(key) && (resource.namespaced() || key.namespace == scope(resource));
+        let before: BTreeMap<Key, Touched> = on_store!(state, resource, |store| {
+            store.all().map(|(key, _)| key.clone()).filter(|key| covers(key) && !listed.contains(key)).collect::<Vec<_>>()
+        })
+        .into_iter()
+        .map(|key| (key.clone(), Touched::by(&state, resource, &key, &self.operator_namespace)))
+        .collect();
+        on_store!(state, resource, |store| store.keep_only(listed, covers));
+        before.into_iter().fold(Touched::default(), |all, (key, touched)| all.merge(state.forget(resource, &key, touched)))
+    }
+}
+
+impl State {
+    fn keep(&mut self, resource: Resource, key: &Key, object: DynamicObject, now: Timestamp) -> Result<bool, Unreadable> {
+        let version = view::version(&object.metadata);
+        let at = key.clone();
+        let kept = match resource {
+            Resource::Release => {
+                let release = Arc::new(typed::<Release>(resource, key, object)?);
+                let kept = self.releases.put(at, version, |_| release.clone());
+                if kept {
+                    self.users.set(key, &release);
+                }
+                kept
+            }
+            Resource::DeploymentWindow => {
+                let metadata = object.metadata.clone();
+                let (window, fault) = match typed::<DeploymentWindow>(resource, key, object) {
+                    Ok(window) => (window, None),
+                    Err(fault) => (closing(metadata, &fault), Some(fault)),
+                };
+                let DeploymentWindow { metadata, spec, status } = window;
+                let kept = self.windows.put(at, version, |_| WindowEntry {
+                    view: WindowView::new(&key.namespace, &key.name, spec),
+                    resource_version: metadata.resource_version,
+                    generation: metadata.generation,
+                    status,
+                });
+                return fault.map_or(Ok(kept), Err);
+            }
+            Resource::RollbackPolicy => {
+                let policy = typed::<RollbackPolicy>(resource, key, object)?;
+                self.policies.put(at, version, |_| Arc::new(policy))
+            }
+            Resource::Decision => {
+                let created = object.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
+                let Decision { metadata, spec } = typed(resource, key, object)?;
+                let view = DecisionView { name: key.name.clone(), uid: view::text(&metadata.uid), created, spec };
+                self.decisions.put(at, version, |_| view)
+            }
+            Resource::Deployment => self.deployments.put(at, version, |_| view::deployment(&object)),
+            Resource::ReplicaSet => self.replica_sets.put(at, version, |_| view::replica_set(&object)),
+            Resource::ControllerRevision => self.saved.put(at, version, |_| view::saved(&object)),
+            Resource::Service => self.services.put(at, version, |_| view::service(&object)),
+            Resource::EndpointSlice => self.slices.put(at, version, |_| view::slice(&object)),
+            Resource::HTTPRoute => self.routes.put(at, version, |before| route::route(&object, before, now)),
+            Resource::Namespace => {
+                self.namespaces.put(at, version, |_| object.metadata.labels.clone().unwrap_or_default())
+            }
+            Resource::ValidatingAdmissionPolicy
+            | Resource::ValidatingAdmissionPolicyBinding
+            | Resource::MutatingAdmissionPolicy
+            | Resource::MutatingAdmissionPolicyBinding => {
+                self.admission.put(at, version, |_| admission(resource, object))
+            }
+        };
+        Ok(kept)
+    }
+
+    /// What a Release was a user of does not call it any more.
+    fn forget(&mut self, resource: Resource, key: &Key, touched: Touched) -> Touched {
+        if resource == Resource::Release {
+            self.users.remove(key);
+        }
+        touched
+    }
+}
+
+/// Where objects without a namespace are held: policies of different kinds may have the same name.
+fn scope(resource: Resource) -> String {
+    if resource == Resource::Namespace { String::new() } else { resource.api().kind }
+}
+
+fn key(resource: Resource, metadata: &ObjectMeta) -> Key {
+    let namespace = metadata.namespace.clone().unwrap_or_else(|| scope(resource));
+    Key::new(namespace, view::text(&metadata.name))
+}
+
+fn typed<K: DeserializeOwned>(resource: Resource, key: &Key, mut object: DynamicObject) -> Result<K, Unreadable> {
+    object.metadata.managed_fields = None;
+    let uid = view::text(&object.metadata.uid);
+    let read = serde_json::to_value(object).and_then(serde_json::from_value);
+    read.map_err(|error| Unreadable { resource, key: key.clone(), uid, fault: error.to_string() })
+}
+
+/// A policy or binding of ours with its kind, which objects out of a list lack.
+fn admission(resource: Resource, mut object: DynamicObject) -> DynamicObject {
+    let ApiResource { api_version, kind, .. } = resource.api();
+    object.types = Some(TypeMeta { api_version, kind });
+    object.metadata.managed_fields = None;
+    object
+}
+
+/// In place of a window that cannot be read: it closes whatever it may be about.
+fn closing(metadata: ObjectMeta, fault: &Unreadable) -> DeploymentWindow {
+    let spec = DeploymentWindowSpec {
+        action: WindowAction::Freeze,
+        schedule: Schedule::Once { from: String::new(), until: String::new(), time_zone: "UTC".into() },
+        release_selector: None,
+        namespace_selector: None,
+        covers: Vec::new(),
+        reason: Some(format!("the window cannot be read: {}", fault.fault)),
+    };
+    DeploymentWindow { metadata, spec, status: None }
+}

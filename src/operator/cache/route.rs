@@ -1,0 +1,155 @@
+//! What gateways say of a route.
+
+use jiff::Timestamp;
+use kube::api::DynamicObject;
+use lockkeeper_engine::world::RouteView;
+use serde_json::Value;
+
+use super::view::{last_writer, text};
+
+/// An HTTPRoute.
+#[derive(Clone, Debug)]
+pub struct RouteEntry {
+    /// What is kept.
+    pub view: RouteView,
+    generation: Option<i64>,
+}
+
+/// An HTTPRoute as seen at `now`. What was seen before tells since when this generation is accepted.
+pub fn route(object: &DynamicObject, before: Option<&RouteEntry>, now: Timestamp) -> RouteEntry {
+    let metadata = &object.metadata;
+    let generation = metadata.generation;
+    let verdict = verdict(&object.data, metadata.namespace.as_deref().unwrap_or_default(), generation);
+    let since = before.filter(|before| before.generation == generation).and_then(|before| before.view.accepted);
+    RouteEntry {
+        generation,
+        view: RouteView {
+            name: text(&metadata.name),
+            resource_version: text(&metadata.resource_version),
+            deleting: metadata.deletion_timestamp.is_some(),
+            rules: object.data["spec"]["rules"].clone(),
+            accepted: matches!(verdict, Verdict::Accepted).then(|| since.unwrap_or(now)),
+            complaint: match verdict {
+                Verdict::Accepted | Verdict::Outstanding => None,
+                Verdict::Refused(complaint) => Some(complaint),
+            },
+            last_writer: last_writer(metadata, |_| true),
+        },
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Verdict {
+    Accepted,
+    Outstanding,
+    Refused(String),
+}
+
+/// What all parents together say of this generation: a refusal weighs more than one that is outstanding.
+fn verdict(data: &Value, namespace: &str, generation: Option<i64>) -> Verdict {
+    let wanted = list(&data["spec"]["parentRefs"]);
+    let said = list(&data["status"]["parents"]);
+    let mut outstanding = wanted.is_empty();
+    for parent in wanted {
+        let reports: Vec<_> =
+            said.iter().filter(|report| identity(&report["parentRef"], namespace) == identity(parent, namespace)).collect();
+        outstanding |= reports.is_empty();
+        for report in reports {
+            match judge(report, generation) {
+                Verdict::Accepted => {}
+                Verdict::Outstanding => outstanding = true,
+                refused @ Verdict::Refused(_) => return refused,
+            }
+        }
+    }
+    if outstanding { Verdict::Outstanding } else { Verdict::Accepted }
+}
+
+fn judge(report: &Value, generation: Option<i64>) -> Verdict {
+    let current = |kind: &str| {
+        list(&report["conditions"]).iter().find(|condition| {
+            condition["type"] == kind && condition["observedGeneration"].as_i64().unwrap_or_default() >= generation.unwrap_or_default()
+        })
+    };
+    let (accepted, resolved) = (current("Accepted"), current("ResolvedRefs"));
+    for condition in [accepted, resolved].into_iter().flatten() {
+        if condition["status"] == "False" {
+            let part = |field: &str| condition[field].as_str().unwrap_or("unknown").to_owned();
+            let parent = report["parentRef"]["name"].as_str().unwrap_or("a parent");
+            return Verdict::Refused(format!("{parent} says {}={}: {}", part("type"), part("status"), part("reason")));
+        }
+    }
+    if accepted.is_some_and(|condition| condition["status"] == "True") { Verdict::Accepted } else { Verdict::Outstanding }
+}
+
+/// What tells one parentRef from another, with the defaults of the Gateway API.
+fn identity<'a>(parent: &'a Value, namespace: &'a str) -> [Option<String>; 6] {
+    let field = |name: &str, default: &str| Some(parent[name].as_str().unwrap_or(default).to_owned());
+    [
+        field("group", "gateway.networking.k8s.io"),
+        field("kind", "Gateway"),
+        field("namespace", namespace),
+        field("name", ""),
+        field("sectionName", ""),
+        parent["port"].as_u64().map(|port| port.to_string()),
+    ]
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(generation: i64, conditions: &[(&str, &str, i64)]) -> DynamicObject {
+        let conditions: Vec<_> = conditions
+            .iter()
+            .map(|(kind, status, seen)| json!({"type": kind, "status": status, "observedGeneration": seen, "reason": "R"}))
+            .collect();
+        serde_json::from_value(json!({
+            "metadata": {"name": "web", "namespace": "shop", "generation": generation},
+            "spec": {"parentRefs": [{"name": "gw"}], "rules": []},
+            "status": {"parents": [{
+                "parentRef": {"name": "gw", "namespace": "shop", "kind": "Gateway"}, "conditions": conditions,
+            }]},
+        }))
+        .unwrap()
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn it_is_accepted_since_it_was_first_seen_accepted_in_this_generation() {
+        let first = route(&object(1, &[("Accepted", "True", 1)]), None, at(1));
+        assert_eq!(first.view.accepted, Some(at(1)));
+        let again = route(&object(1, &[("Accepted", "True", 1), ("ResolvedRefs", "True", 1)]), Some(&first), at(5));
+        assert_eq!(again.view.accepted, Some(at(1)));
+        let edited = route(&object(2, &[("Accepted", "True", 1)]), Some(&again), at(6));
+        assert_eq!(edited.view.accepted, None);
+        let seen = route(&object(2, &[("Accepted", "True", 2)]), Some(&edited), at(7));
+        assert_eq!(seen.view.accepted, Some(at(7)));
+    }
+
+    #[test]
+    fn unresolved_references_are_no_acceptance_and_are_named() {
+        let refused = route(&object(1, &[("Accepted", "True", 1), ("ResolvedRefs", "False", 1)]), None, at(1));
+        assert_eq!(refused.view.accepted, None);
+        assert_eq!(refused.view.complaint.as_deref(), Some("gw says ResolvedRefs=False: R"));
+    }
+
+    #[test]
+    fn a_parent_that_says_nothing_has_not_accepted() {
+        let mut silent = object(1, &[("Accepted", "True", 1)]);
+        silent.data["spec"]["parentRefs"] = json!([{"name": "gw"}, {"name": "other"}]);
+        assert_eq!(route(&silent, None, at(1)).view.accepted, None);
+        let mut section = object(1, &[("Accepted", "True", 1)]);
+        section.data["spec"]["parentRefs"] = json!([{"name": "gw", "sectionName": "https"}]);
+        assert_eq!(route(&section, None, at(1)).view.accepted, None);
+    }
+}

@@ -1,0 +1,222 @@
+//! Objects of one kind, as small as they are needed, newest first seen wins.
+//!
+//! Two sources fill a store: the watch, and the answers to our own writes. Either may be ahead of the other, so that the
+//! newer resource version wins, and what we have deleted does not come back by an older event.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Namespace (empty for a cluster's own objects) and name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Key {
+    /// The object of this name in this namespace.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What identifies one state of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// UID.
+    pub uid: String,
+    /// Resource version, as a number: the API server compares them as such, and so may clients since Kubernetes 1.35; before,
+    /// every version of it did so too.
+    pub number: u64,
+}
+
+#[derive(Debug)]
+enum Slot<V> {
+    Held { version: Version, value: V },
+    /// We have deleted the object, and the watch has not said so yet.
+    Gone { uid: String },
+}
+
+/// Objects of one kind.
+#[derive(Debug)]
+pub struct Store<V> {
+    slots: BTreeMap<Key, Slot<V>>,
+    /// Names by namespace and the object that they belong to, for kinds that belong to one.
+    by_owner: BTreeMap<Key, BTreeSet<String>>,
+    owner: fn(&V) -> Option<&str>,
+}
+
+impl<V> Store<V> {
+    /// An empty store. `owner` is the name of the object, in the same namespace, by which others are looked up.
+    pub fn new(owner: fn(&V) -> Option<&str>) -> Self {
+        Self { slots: BTreeMap::new(), by_owner: BTreeMap::new(), owner }
+    }
+
+    /// Holds an object, unless something newer is held. Says whether it does.
+    ///
+    /// `value` gets what was held before.
+    pub fn put(&mut self, key: Key, version: Version, value: impl FnOnce(Option<&V>) -> V) -> bool {
+        let value = match self.slots.get(&key) {
+            Some(Slot::Held { version: held, .. }) if held.number >= version.number => return false,
+            Some(Slot::Gone { uid }) if *uid == version.uid => return false,
+            Some(Slot::Held { version: held, value: before }) if held.uid == version.uid => value(Some(before)),
+            Some(Slot::Held { .. } | Slot::Gone { .. }) | None => value(None),
+        };
+        self.unlink(&key);
+        if let Some(owner) = (self.owner)(&value) {
+            self.by_owner.entry(Key::new(&key.namespace, owner)).or_default().insert(key.name.clone());
+        }
+        self.slots.insert(key, Slot::Held { version, value });
+        true
+    }
+
+    /// The watch says that an object is gone. Says whether it was held.
+    pub fn remove(&mut self, key: &Key, version: &Version) -> bool {
+        match self.slots.get(key) {
+            Some(Slot::Held { version: held, .. }) if held.uid != version.uid && held.number > version.number => false,
+            Some(Slot::Held { .. }) => self.drop_slot(key),
+            Some(Slot::Gone { uid }) if *uid == version.uid => {
+                self.slots.remove(key);
+                false
+            }
+            Some(Slot::Gone { .. }) | None => false,
+        }
+    }
+
+    /// We have deleted an object, and it is gone at once.
+    pub fn bury(&mut self, key: &Key, uid: &str) {
+        if matches!(self.slots.get(key), Some(Slot::Held { version, .. }) if version.uid == uid) {
+            self.unlink(key);
+            self.slots.insert(key.clone(), Slot::Gone { uid: uid.into() });
+        }
+    }
+
+    /// A list has been read as a whole: what is not in it, of the namespaces that it covers, is gone. Gives what was dropped.
+    pub fn keep_only(&mut self, listed: &BTreeSet<Key>, covers: impl Fn(&Key) -> bool) -> Vec<Key> {
+        let lost: Vec<Key> = self.slots.keys().filter(|key| covers(key) && !listed.contains(*key)).cloned().collect();
+        lost.into_iter().filter(|key| self.drop_slot(key)).collect()
+    }
+
+    fn drop_slot(&mut self, key: &Key) -> bool {
+        self.unlink(key);
+        matches!(self.slots.remove(key), Some(Slot::Held { .. }))
+    }
+
+    fn unlink(&mut self, key: &Key) {
+        let Some(Slot::Held { value, .. }) = self.slots.get(key) else { return };
+        let Some(owner) = (self.owner)(value) else { return };
+        let owner = Key::new(&key.namespace, owner);
+        if let Some(names) = self.by_owner.get_mut(&owner) {
+            names.remove(&key.name);
+            if names.is_empty() {
+                self.by_owner.remove(&owner);
+            }
+        }
+    }
+
+    /// One object.
+    pub fn get(&self, key: &Key) -> Option<&V> {
+        match self.slots.get(key) {
+            Some(Slot::Held { value, .. }) => Some(value),
+            Some(Slot::Gone { .. }) | None => None,
+        }
+    }
+
+    /// The state in which one object is held.
+    pub fn version(&self, key: &Key) -> Option<&Version> {
+        match self.slots.get(key) {
+            Some(Slot::Held { version, .. }) => Some(version),
+            Some(Slot::Gone { .. }) | None => None,
+        }
+    }
+
+    /// The objects that belong to one, by name.
+    pub fn of(&self, owner: &Key) -> impl Iterator<Item = (&str, &V)> {
+        let names = self.by_owner.get(owner).into_iter().flatten();
+        let namespace = owner.namespace.clone();
+        names.filter_map(move |name| Some((name.as_str(), self.get(&Key::new(&namespace, name))?)))
+    }
+
+    /// The objects of one namespace, by name.
+    pub fn within<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (&'a Key, &'a V)> {
+        self.slots
+            .range(Key::new(namespace, "")..)
+            .take_while(move |(key, _)| key.namespace == namespace)
+            .filter_map(|(key, slot)| match slot {
+                Slot::Held { value, .. } => Some((key, value)),
+                Slot::Gone { .. } => None,
+            })
+    }
+
+    /// All objects.
+    pub fn all(&self) -> impl Iterator<Item = (&Key, &V)> {
+        self.slots.iter().filter_map(|(key, slot)| match slot {
+            Slot::Held { value, .. } => Some((key, value)),
+            Slot::Gone { .. } => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(uid: &str, number: u64) -> Version {
+        Version { uid: uid.into(), number }
+    }
+
+    fn store() -> (Store<&'static str>, Key) {
+        (Store::new(|value| value.split_once('.').map(|(owner, _)| owner)), Key::new("shop", "web"))
+    }
+
+    #[test]
+    fn an_older_event_does_not_undo_what_our_write_has_answered() {
+        let (mut store, key) = store();
+        assert!(store.put(key.clone(), version("a", 10), |_| "written"));
+        assert!(!store.put(key.clone(), version("a", 9), |_| "watched"));
+        assert!(!store.put(key.clone(), version("a", 10), |_| "watched"));
+        assert_eq!(store.get(&key), Some(&"written"));
+        assert!(store.put(key.clone(), version("a", 100), |_| "newer"));
+        assert_eq!(store.get(&key), Some(&"newer"));
+    }
+
+    #[test]
+    fn what_we_deleted_does_not_come_back_by_an_older_event_but_by_a_new_object() {
+        let (mut store, key) = store();
+        store.put(key.clone(), version("a", 10), |_| "old");
+        store.bury(&key, "a");
+        assert!(!store.put(key.clone(), version("a", 11), |_| "on its way when we deleted it"));
+        assert_eq!(store.get(&key), None);
+        assert!(store.put(key.clone(), version("b", 12), |_| "another"));
+        assert!(!store.remove(&key, &version("a", 11)), "the deletion of the first one is not that of the second");
+        assert_eq!(store.get(&key), Some(&"another"));
+    }
+
+    #[test]
+    fn a_list_drops_what_it_does_not_hold_in_the_namespaces_that_it_covers() {
+        let (mut store, key) = store();
+        let other = Key::new("bank", "web");
+        store.put(key.clone(), version("a", 1), |_| "web.a");
+        store.put(other.clone(), version("b", 2), |_| "web.b");
+        assert_eq!(store.keep_only(&BTreeSet::new(), |key| key.namespace == "shop"), [key.clone()]);
+        assert_eq!(store.of(&key).count(), 0);
+        assert_eq!(store.get(&other), Some(&"web.b"));
+    }
+
+    #[test]
+    fn what_belongs_to_an_object_is_found_by_it_also_after_it_has_changed_hands() {
+        let (mut store, key) = store();
+        store.put(key.clone(), version("a", 1), |_| "one.x");
+        assert_eq!(store.of(&Key::new("shop", "one")).collect::<Vec<_>>(), [("web", &"one.x")]);
+        store.put(key.clone(), version("a", 2), |_| "two.x");
+        assert_eq!(store.of(&Key::new("shop", "one")).count(), 0);
+        assert_eq!(store.of(&Key::new("shop", "two")).count(), 1);
+    }
+}

@@ -1,0 +1,167 @@
+//! Who should look at a change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockkeeper_api::{
+    Release,
+    release::{Step, Strategy},
+};
+
+use super::{Key, Resource, State};
+
+/// What has to be looked at again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Releases.
+    pub releases: BTreeSet<Key>,
+    /// Windows.
+    pub windows: BTreeSet<Key>,
+    /// RollbackPolicies.
+    pub policies: BTreeSet<Key>,
+    /// What other objects see of a Release, so that a change of only its status does not wake them.
+    facts: Option<Facts>,
+}
+
+type Facts = (BTreeMap<String, String>, BTreeSet<Key>);
+
+impl Touched {
+    /// Who looks at an object as it is held now.
+    pub(super) fn by(state: &State, resource: Resource, key: &Key, operator_namespace: &str) -> Self {
+        let mut touched = Self::default();
+        let users = |resource, name: &str| state.users.of(resource, &Key::new(&key.namespace, name));
+        let all = |namespace: &str| -> BTreeSet<Key> {
+            if namespace == operator_namespace {
+                state.releases.all().map(|(key, _)| key.clone()).collect()
+            } else {
+                state.releases.within(namespace).map(|(key, _)| key.clone()).collect()
+            }
+        };
+        match resource {
+            Resource::Release => {
+                touched.releases.insert(key.clone());
+                if let Some(release) = state.releases.get(key) {
+                    let policies = policies(release).map(|name| Key::new(&key.namespace, name)).collect();
+                    touched.facts = Some((release.metadata.labels.clone().unwrap_or_default(), policies));
+                }
+                for namespace in BTreeSet::from([operator_namespace, &key.namespace]) {
+                    touched.windows.extend(state.windows.within(namespace).map(|(key, _)| key.clone()));
+                }
+            }
+            Resource::DeploymentWindow => {
+                touched.windows.insert(key.clone());
+                touched.releases = all(&key.namespace);
+            }
+            Resource::RollbackPolicy => {
+                touched.policies.insert(key.clone());
+                touched.releases = users(resource, &key.name);
+            }
+            Resource::Decision => {
+                let release = state.decisions.get(key).map(|decision| Key::new(&key.namespace, &decision.spec.release));
+                touched.releases.extend(release);
+            }
+            Resource::Deployment | Resource::Service | Resource::HTTPRoute => {
+                touched.releases = users(resource, &key.name);
+            }
+            Resource::ReplicaSet => {
+                let owner = state.replica_sets.get(key).and_then(|entry| entry.deployment.as_deref());
+                touched.releases = owner.map(|name| users(Resource::Deployment, name)).unwrap_or_default();
+            }
+            Resource::ControllerRevision => {
+                let owner = state.saved.get(key).and_then(|entry| entry.deployment.as_deref());
+                touched.releases = owner.map(|name| users(Resource::Deployment, name)).unwrap_or_default();
+            }
+            Resource::EndpointSlice => {
+                let service = state.slices.get(key).and_then(|slice| slice.service.as_deref());
+                touched.releases = service.map(|name| users(Resource::Service, name)).unwrap_or_default();
+            }
+            Resource::Namespace => {
+                touched.releases = state.releases.within(&key.name).map(|(key, _)| key.clone()).collect();
+                touched.windows = state.windows.within(operator_namespace).map(|(key, _)| key.clone()).collect();
+            }
+            Resource::ValidatingAdmissionPolicy
+            | Resource::ValidatingAdmissionPolicyBinding
+            | Resource::MutatingAdmissionPolicy
+            | Resource::MutatingAdmissionPolicyBinding => {
+                touched.releases = state.releases.all().map(|(key, _)| key.clone()).collect();
+            }
+        }
+        touched
+    }
+
+    /// Who looks at either of two states of an object.
+    pub(super) fn merge(mut self, after: Self) -> Self {
+        self.releases.extend(after.releases);
+        if self.facts == after.facts && self.facts.is_some() {
+            self.windows.clear();
+        } else {
+            self.windows.extend(after.windows);
+            for (_, policies) in self.facts.take().into_iter().chain(after.facts) {
+                self.policies.extend(policies);
+            }
+        }
+        self.policies.extend(after.policies);
+        self.facts = None;
+        self
+    }
+}
+
+/// Which Releases name an object.
+#[derive(Debug, Default)]
+pub(super) struct Users {
+    by_object: BTreeMap<(Resource, Key), BTreeSet<Key>>,
+    by_release: BTreeMap<Key, BTreeSet<(Resource, Key)>>,
+}
+
+impl Users {
+    fn of(&self, resource: Resource, key: &Key) -> BTreeSet<Key> {
+        self.by_object.get(&(resource, key.clone())).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn set(&mut self, key: &Key, release: &Release) {
+        let named = named(key, release);
+        if self.by_release.get(key) == Some(&named) {
+            return;
+        }
+        self.remove(key);
+        for object in &named {
+            self.by_object.entry(object.clone()).or_default().insert(key.clone());
+        }
+        self.by_release.insert(key.clone(), named);
+    }
+
+    pub(super) fn remove(&mut self, key: &Key) {
+        for object in self.by_release.remove(key).into_iter().flatten() {
+            if let Some(users) = self.by_object.get_mut(&object) {
+                users.remove(key);
+                if users.is_empty() {
+                    self.by_object.remove(&object);
+                }
+            }
+        }
+    }
+}
+
+fn named(key: &Key, release: &Release) -> BTreeSet<(Resource, Key)> {
+    let at = |resource, name: &str| (resource, Key::new(&key.namespace, name));
+    let mut named: BTreeSet<_> = policies(release).map(|name| at(Resource::RollbackPolicy, name)).collect();
+    for workload in &release.spec.workloads {
+        named.insert(at(Resource::Deployment, &workload.target.name));
+        if let Some(stable) = &workload.service {
+            let canary = workload.canary_service.clone().unwrap_or_else(|| format!("{stable}-canary"));
+            named.extend([at(Resource::Service, stable), at(Resource::Service, &canary)]);
+        }
+        named.extend(workload.pin.iter().map(|name| at(Resource::Service, name)));
+        named.extend(workload.routes.iter().map(|route| at(Resource::HTTPRoute, &route.name)));
+    }
+    named
+}
+
+/// Names of the policies that a Release uses.
+pub fn policies(release: &Release) -> impl Iterator<Item = &str> {
+    let Strategy::Canary(canary) = &release.spec.strategy;
+    let analyses = canary.steps.iter().filter_map(|step| match step {
+        Step::Analysis(step) => Some(step.policy.as_str()),
+        Step::SetWeight(_) | Step::SetCanaryScale(_) | Step::Pause(_) | Step::Approval(_) => None,
+    });
+    release.spec.rollback_policy.as_deref().into_iter().chain(analyses)
+}

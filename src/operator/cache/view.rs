@@ -1,0 +1,251 @@
+//! From objects as the API server sends them to what is kept of them.
+//!
+//! Ten thousand Releases fit into little memory because of this page: templates are kept as compact text, and only where they can be needed.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference};
+use kube::api::DynamicObject;
+use lockkeeper_api::names::{BORROWED, FIELD_MANAGER, PIN, POD_TEMPLATE_HASH, RELEASE, ROLE};
+use lockkeeper_engine::{
+    template_digest, version_digest,
+    world::{DeploymentView, ReplicaSetView, Role, SavedTemplate, ServiceView},
+};
+use serde_json::Value;
+
+use super::store::Version;
+
+/// A JSON value as compact text; as a tree it would take ten times the memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compact(Box<str>);
+
+impl Compact {
+    fn new(value: &Value) -> Self {
+        Self(value.to_string().into())
+    }
+
+    /// The value.
+    pub fn value(&self) -> Value {
+        // It was written from a value, and so can be read.
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+}
+
+/// A Deployment; `view.template` is null.
+#[derive(Clone, Debug)]
+pub struct DeploymentEntry {
+    /// What is kept.
+    pub view: DeploymentView,
+    /// The template.
+    pub template: Compact,
+}
+
+/// A ReplicaSet; `view.template` and `view.controlled` are left open.
+#[derive(Clone, Debug)]
+pub struct ReplicaSetEntry {
+    /// What is kept.
+    pub view: ReplicaSetView,
+    /// Name of the Deployment that it refers to as owner.
+    pub deployment: Option<String>,
+    /// UID of that Deployment.
+    pub deployment_uid: Option<String>,
+    /// Whether that reference is the controller's.
+    pub controlled: bool,
+    /// The Release whose label it carries.
+    pub release: Option<String>,
+    /// The template, if it has replicas or is ours.
+    pub template: Option<Compact>,
+}
+
+/// A saved template; `view.template` is null.
+#[derive(Clone, Debug)]
+pub struct SavedEntry {
+    /// What is kept.
+    pub view: SavedTemplate,
+    /// Name of the Deployment.
+    pub deployment: Option<String>,
+    /// The template.
+    pub template: Compact,
+}
+
+/// The ready pods of one EndpointSlice.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SliceEntry {
+    /// Name of the Service.
+    pub service: Option<String>,
+    /// Names of the ready pods.
+    pub ready: Vec<String>,
+}
+
+/// UID and resource version.
+pub fn version(metadata: &ObjectMeta) -> Version {
+    Version {
+        uid: metadata.uid.clone().unwrap_or_default(),
+        number: metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default(),
+    }
+}
+
+/// A Deployment.
+pub fn deployment(object: &DynamicObject) -> DeploymentEntry {
+    let (metadata, data) = (&object.metadata, &object.data);
+    let (spec, status) = (&data["spec"], &data["status"]);
+    let template = &spec["template"];
+    let marks = metadata.annotations.iter().flatten().filter(|(key, _)| key.starts_with("lockkeeper.dev/"));
+    DeploymentEntry {
+        template: Compact::new(template),
+        view: DeploymentView {
+            name: text(&metadata.name),
+            uid: text(&metadata.uid),
+            resource_version: text(&metadata.resource_version),
+            current: is_current(metadata, status),
+            deleting: metadata.deletion_timestamp.is_some(),
+            replicas: number(&spec["replicas"]).unwrap_or(1),
+            paused: spec["paused"].as_bool().unwrap_or_default(),
+            recreate: spec["strategy"]["type"] == "Recreate",
+            min_ready_seconds: number(&spec["minReadySeconds"]).unwrap_or_default(),
+            marks: marks.map(|(key, value)| (key.clone(), value.clone())).collect(),
+            selector: spec["selector"].clone(),
+            template: Value::Null,
+            digest: template_digest(template),
+            status_replicas: number(&status["replicas"]).unwrap_or_default(),
+            updated: number(&status["updatedReplicas"]).unwrap_or_default(),
+            available: number(&status["availableReplicas"]).unwrap_or_default(),
+            last_writer: last_writer(metadata, |entry| wrote(entry, "/f:spec/f:template")),
+        },
+    }
+}
+
+/// A ReplicaSet.
+pub fn replica_set(object: &DynamicObject) -> ReplicaSetEntry {
+    let (metadata, data) = (&object.metadata, &object.data);
+    let (spec, status) = (&data["spec"], &data["status"]);
+    let template = &spec["template"];
+    let replicas = number(&spec["replicas"]).unwrap_or(1);
+    let counted = number(&status["replicas"]).unwrap_or_default();
+    let labels = metadata.labels.clone().unwrap_or_default();
+    let owner = owning_deployment(metadata);
+    let role = labels.get(ROLE).and_then(|role| Role::parse(role));
+    ReplicaSetEntry {
+        deployment: owner.map(|owner| owner.name.clone()),
+        deployment_uid: owner.map(|owner| owner.uid.clone()),
+        controlled: owner.is_some_and(|owner| owner.controller == Some(true)),
+        release: labels.get(RELEASE).cloned(),
+        template: (replicas > 0 || role.is_some()).then(|| Compact::new(template)),
+        view: ReplicaSetView {
+            name: text(&metadata.name),
+            uid: text(&metadata.uid),
+            resource_version: text(&metadata.resource_version),
+            deleting: metadata.deletion_timestamp.is_some(),
+            controlled: false,
+            role,
+            borrowed: metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(BORROWED)),
+            hash: spec["selector"]["matchLabels"][POD_TEMPLATE_HASH].as_str().unwrap_or_default().into(),
+            labels,
+            template_labels: strings(&template["metadata"]["labels"]),
+            digest: template_digest(template),
+            version: version_digest(template),
+            images: images(&template["spec"]),
+            template: None,
+            replicas,
+            existing: if is_current(metadata, status) { counted } else { counted.max(replicas) },
+            available: number(&status["availableReplicas"]).unwrap_or_default(),
+            created: metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+        },
+    }
+}
+
+/// A ControllerRevision.
+pub fn saved(object: &DynamicObject) -> SavedEntry {
+    let metadata = &object.metadata;
+    let hash = metadata.labels.as_ref().and_then(|labels| labels.get(POD_TEMPLATE_HASH)).cloned();
+    SavedEntry {
+        deployment: owning_deployment(metadata).map(|owner| owner.name.clone()),
+        template: Compact::new(&object.data["data"]["template"]),
+        view: SavedTemplate {
+            name: text(&metadata.name),
+            uid: text(&metadata.uid),
+            resource_version: text(&metadata.resource_version),
+            hash: hash.unwrap_or_default(),
+            template: Value::Null,
+        },
+    }
+}
+
+/// A Service, without its endpoints.
+pub fn service(object: &DynamicObject) -> ServiceView {
+    let (metadata, spec) = (&object.metadata, &object.data["spec"]);
+    ServiceView {
+        name: text(&metadata.name),
+        uid: text(&metadata.uid),
+        resource_version: text(&metadata.resource_version),
+        deleting: metadata.deletion_timestamp.is_some(),
+        ours: metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(RELEASE)),
+        selector: strings(&spec["selector"]),
+        pin: metadata.annotations.as_ref().and_then(|annotations| annotations.get(PIN)).cloned(),
+        ports: spec["ports"].clone(),
+        headless: spec["clusterIP"] == "None",
+        ready: Vec::new(),
+        last_writer: last_writer(metadata, |_| true),
+    }
+}
+
+/// An EndpointSlice.
+pub fn slice(object: &DynamicObject) -> SliceEntry {
+    let ready = |endpoint: &&Value| {
+        let conditions = &endpoint["conditions"];
+        // Unknown is to be read as ready, says the API.
+        conditions["ready"] != false && conditions["terminating"] != true
+    };
+    let endpoints = object.data["endpoints"].as_array().into_iter().flatten();
+    let pods = endpoints.filter(ready).filter(|endpoint| endpoint["targetRef"]["kind"] == "Pod");
+    SliceEntry {
+        service: object.metadata.labels.as_ref().and_then(|labels| labels.get("kubernetes.io/service-name")).cloned(),
+        ready: pods.filter_map(|endpoint| endpoint["targetRef"]["name"].as_str().map(String::from)).collect(),
+    }
+}
+
+/// The manager that wrote last, apart from us, among those entries that count.
+pub fn last_writer(metadata: &ObjectMeta, counts: impl Fn(&ManagedFieldsEntry) -> bool) -> Option<String> {
+    let entries = metadata.managed_fields.iter().flatten();
+    entries
+        .filter(|entry| entry.subresource.as_deref().unwrap_or_default().is_empty())
+        .filter(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER) && counts(entry))
+        .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
+        .and_then(|entry| entry.manager.clone())
+}
+
+fn wrote(entry: &ManagedFieldsEntry, field: &str) -> bool {
+    entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer(field).is_some())
+}
+
+fn owning_deployment(metadata: &ObjectMeta) -> Option<&OwnerReference> {
+    let is_deployment = |owner: &&OwnerReference| owner.kind == "Deployment" && owner.api_version.starts_with("apps/");
+    metadata.owner_references.iter().flatten().find(is_deployment)
+}
+
+fn is_current(metadata: &ObjectMeta, status: &Value) -> bool {
+    metadata.generation.is_none_or(|generation| status["observedGeneration"].as_i64() >= Some(generation))
+}
+
+fn images(pod: &Value) -> BTreeMap<String, String> {
+    let lists = ["initContainers", "containers"].into_iter().filter_map(|list| pod[list].as_array());
+    lists
+        .flatten()
+        .filter_map(|container| Some((container["name"].as_str()?.into(), container["image"].as_str()?.into())))
+        .collect()
+}
+
+/// An object of texts.
+fn strings(value: &Value) -> BTreeMap<String, String> {
+    let fields = value.as_object().into_iter().flatten();
+    fields.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.into()))).collect()
+}
+
+fn number(value: &Value) -> Option<u32> {
+    value.as_u64().and_then(|number| u32::try_from(number).ok())
+}
+
+pub(super) fn text(value: &Option<String>) -> String {
+    value.clone().unwrap_or_default()
+}

@@ -1,0 +1,128 @@
+//! Queries that are under way, and what came of them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use lockkeeper_adapters::metric::{MetricSource, NoData, Sample};
+use lockkeeper_engine::analysis::{Measurement, Reading, Request};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use crate::{cache::Key, context::Context};
+
+/// Queries that a provider is asked at the same time.
+const QUERIES_MAX: usize = 64;
+
+/// Measurements by Release.
+#[allow(missing_debug_implementations, reason = "a metrics provider has no Debug")]
+pub struct Measures {
+    provider: Option<Arc<dyn MetricSource>>,
+    free: Semaphore,
+    by_release: Mutex<BTreeMap<Key, Run>>,
+}
+
+/// The measurements of one candidate.
+#[derive(Default)]
+struct Run {
+    candidate: String,
+    under_way: BTreeSet<String>,
+    results: BTreeMap<String, Measurement>,
+}
+
+impl Measures {
+    /// Asks this provider.
+    pub fn new(provider: Option<Arc<dyn MetricSource>>) -> Self {
+        Self { provider, free: Semaphore::new(QUERIES_MAX), by_release: Mutex::default() }
+    }
+
+    /// What has been measured for a Release.
+    pub fn of(&self, release: &Key) -> BTreeMap<String, Measurement> {
+        self.by_release.lock().get(release).map(|run| run.results.clone()).unwrap_or_default()
+    }
+
+    /// Forgets what was measured for another candidate than this; `None` is at rest.
+    pub fn only(&self, release: &Key, candidate: Option<&str>) {
+        let mut runs = self.by_release.lock();
+        match (runs.get(release), candidate) {
+            (Some(run), Some(candidate)) if run.candidate == candidate => {}
+            (_, None) => {
+                runs.remove(release);
+            }
+            (_, Some(candidate)) => {
+                runs.insert(release.clone(), Run { candidate: candidate.into(), ..Run::default() });
+            }
+        }
+    }
+
+    /// Asks, unless the same check is being asked already. The Release is looked at again when the answer is there.
+    pub fn ask(&self, context: &Arc<Context>, release: &Key, requests: Vec<Request>) {
+        for request in requests {
+            let candidate = {
+                let mut runs = self.by_release.lock();
+                let run = runs.entry(release.clone()).or_default();
+                if !run.under_way.insert(request.check.clone()) {
+                    continue;
+                }
+                run.candidate.clone()
+            };
+            let (context, release) = (context.clone(), release.clone());
+            tokio::spawn(async move {
+                let measurement = context.measures.measure(&context, &request.query, request.samples.as_deref()).await;
+                if context.measures.answered(&release, &candidate, request.check, measurement) {
+                    context.releases.add(release);
+                }
+            });
+        }
+    }
+
+    /// Keeps an answer, if it is still about the candidate.
+    fn answered(&self, release: &Key, candidate: &str, check: String, measurement: Measurement) -> bool {
+        let mut runs = self.by_release.lock();
+        let Some(run) = runs.get_mut(release).filter(|run| run.candidate == candidate) else { return false };
+        run.under_way.remove(&check);
+        run.results.insert(check, measurement);
+        true
+    }
+
+    /// Asks a query and, where there is one, that for the number of samples.
+    pub async fn measure(&self, context: &Context, query: &str, samples: Option<&str>) -> Measurement {
+        let taken = context.clock.now();
+        let samples = async {
+            match samples {
+                Some(query) => Some(self.query(context, query).await),
+                None => None,
+            }
+        };
+        let (reading, samples) = tokio::join!(self.query(context, query), samples);
+        Measurement { taken, reading, samples }
+    }
+
+    async fn query(&self, context: &Context, query: &str) -> Reading {
+        let Some(provider) = &self.provider else {
+            return Reading::Error("the operator has no --prometheus-url to ask".into());
+        };
+        // Never closed, so that this cannot fail.
+        let _permit = self.free.acquire().await;
+        let started = Instant::now();
+        let (outcome, reading) = match provider.measure(query).await {
+            Ok(answer) => match answer.sample {
+                Sample::Value(value) => ("Value", Reading::Value(value)),
+                Sample::NoData { reason } => (reason.reason(), Reading::NoData(phrase(reason).into())),
+            },
+            Err(error) => (error.reason(), Reading::Error(error.to_string())),
+        };
+        context.metrics.metric_query("prometheus", outcome, started.elapsed());
+        reading
+    }
+}
+
+fn phrase(reason: NoData) -> &'static str {
+    match reason {
+        NoData::Empty => "no series matched",
+        NoData::NotANumber => "the answer is not a number, mostly 0 divided by 0: there was no traffic",
+        NoData::Infinite => "the answer is infinite, mostly a number divided by 0",
+    }
+}

@@ -1,0 +1,122 @@
+//! The observed world of one Release, gathered from the cache; no request is made.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use lockkeeper_api::{Release, RollbackPolicySpec, release::Phase};
+use lockkeeper_engine::{
+    plan::{Plan, WorkloadPlan},
+    window::WindowView,
+    world::{DeploymentView, ReplicaSetView, ServiceView, WorkloadView, World},
+};
+
+use crate::{
+    cache::{Key, State, touched},
+    context::Context,
+};
+
+/// The Release, if it is there.
+pub fn release(context: &Context, key: &Key) -> Option<Arc<Release>> {
+    context.cache.read().releases.get(key).cloned()
+}
+
+/// What the user wants.
+pub fn plan(context: &Context, key: &Key, release: &Release) -> Plan {
+    let state = context.cache.read();
+    let policies: BTreeMap<String, RollbackPolicySpec> = touched::policies(release)
+        .filter_map(|name| {
+            let policy = state.policies.get(&Key::new(&key.namespace, name))?;
+            Some((name.to_owned(), policy.spec.clone()))
+        })
+        .collect();
+    Plan::parse(release, &policies, context.setting.clone())
+}
+
+/// What is there.
+pub fn world(context: &Context, key: &Key, plan: &Plan, phase: Phase) -> World {
+    let state = context.cache.read();
+    World {
+        workloads: plan.workloads.iter().map(|workload| self::workload(context, &state, key, workload, phase)).collect(),
+        windows: windows(&state, &key.namespace, &plan.setting.operator_namespace),
+        namespace_labels: state.namespaces.get(&Key::new("", &key.namespace)).cloned().unwrap_or_default(),
+        decisions: state.decisions.of(key).map(|(_, decision)| decision.clone()).collect(),
+        guard: context.guard(),
+        measurements: context.measures.of(key),
+    }
+}
+
+/// The windows of the Release's namespace and of the operator's.
+pub fn windows(state: &State, namespace: &str, operator_namespace: &str) -> Vec<WindowView> {
+    let mut namespaces = vec![operator_namespace];
+    if namespace != operator_namespace {
+        namespaces.push(namespace);
+    }
+    let windows = namespaces.into_iter().flat_map(|namespace| state.windows.within(namespace));
+    windows.map(|(_, window)| window.view.clone()).collect()
+}
+
+fn workload(context: &Context, state: &State, release: &Key, plan: &WorkloadPlan, phase: Phase) -> WorkloadView {
+    let at = |name: &str| Key::new(&release.namespace, name);
+    let key = at(&plan.deployment);
+    let deployment =
+        state.deployments.get(&key).map(|entry| DeploymentView { template: entry.template.value(), ..entry.view.clone() });
+    let replica_sets = replica_sets(state, release, &key, deployment.as_ref().map(|deployment| deployment.uid.as_str()));
+    let named: Vec<&String> =
+        plan.services.iter().flat_map(|services| [&services.stable, &services.canary]).chain(&plan.pins).collect();
+    let services = named.iter().filter_map(|name| Some(((*name).clone(), service(state, &at(name))?))).collect();
+    let routes = plan.routes.iter().filter_map(|name| Some((name.clone(), state.routes.get(&at(name))?.view.clone())));
+    let other_services = match (&deployment, phase) {
+        // It takes a look at every Service of the namespace, and nobody reads it at rest.
+        (None, _) | (Some(_), Phase::Stable) => Vec::new(),
+        (Some(deployment), _) => selecting(state, &release.namespace, deployment, &named),
+    };
+    let crash = replica_sets.iter().find_map(|replica_set| context.pods.crash(release, &replica_set.hash));
+    let saved = state.saved.of(&key).map(|(_, entry)| {
+        let mut view = entry.view.clone();
+        view.template = entry.template.value();
+        view
+    });
+    WorkloadView {
+        saved: saved.collect(),
+        services,
+        other_services,
+        routes: routes.collect(),
+        crash,
+        deployment,
+        replica_sets,
+    }
+}
+
+/// ReplicaSets of this very Deployment, and those of ours that were left by one of the same name.
+fn replica_sets(state: &State, release: &Key, deployment: &Key, uid: Option<&str>) -> Vec<ReplicaSetView> {
+    let entries = state.replica_sets.of(deployment).map(|(_, entry)| entry);
+    entries
+        .filter_map(|entry| {
+            let same = uid.is_some() && entry.deployment_uid.as_deref() == uid;
+            let ours = entry.view.role.is_some() && entry.release.as_ref() == Some(&release.name);
+            (same || ours).then(|| ReplicaSetView {
+                controlled: same && entry.controlled,
+                template: entry.template.as_ref().map(|template| template.value()),
+                ..entry.view.clone()
+            })
+        })
+        .collect()
+}
+
+fn service(state: &State, key: &Key) -> Option<ServiceView> {
+    let mut view = state.services.get(key)?.clone();
+    view.ready = state.slices.of(key).flat_map(|(_, slice)| slice.ready.iter().cloned()).collect();
+    // A pod may be in several slices for a moment, and once for each IP family for good.
+    view.ready.sort();
+    view.ready.dedup();
+    Some(view)
+}
+
+/// Services that select the workload's pods and are not among those named.
+fn selecting(state: &State, namespace: &str, deployment: &DeploymentView, named: &[&String]) -> Vec<String> {
+    let labels = &deployment.template["metadata"]["labels"];
+    let selects = |service: &ServiceView| {
+        !service.ours && !service.selector.is_empty() && service.selector.iter().all(|(key, value)| labels[key] == **value)
+    };
+    let services = state.services.within(namespace).map(|(_, service)| service);
+    services.filter(|service| selects(service) && !named.contains(&&service.name)).map(|s| s.name.clone()).collect()
+}

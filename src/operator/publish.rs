@@ -1,0 +1,102 @@
+//! The one writer of a Release's status.
+
+use std::collections::HashMap;
+
+use kube::{
+    Api,
+    api::{DynamicObject, Patch, PatchParams},
+};
+use lockkeeper_api::{Release, ReleaseStatus, names::FIELD_MANAGER};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::{
+    act::{Refusal, learn},
+    cache::{Key, Resource},
+    context::Context,
+};
+
+/// Statuses of which only parts that are not worth a write have changed: values and times of measurements.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<HashMap<Key, Remembered>>);
+
+#[derive(Debug)]
+struct Remembered {
+    uid: String,
+    published: ReleaseStatus,
+    current: ReleaseStatus,
+}
+
+impl Memory {
+    /// The status to go on from: ours, unless somebody else has changed the published one.
+    pub fn status(&self, key: &Key, release: &Release) -> ReleaseStatus {
+        let published = release.status.clone().unwrap_or_default();
+        match self.0.lock().get(key) {
+            Some(remembered)
+                if Some(&remembered.uid) == release.metadata.uid.as_ref() && remembered.published == published =>
+            {
+                remembered.current.clone()
+            }
+            Some(_) | None => published,
+        }
+    }
+
+    /// Keeps a status that was not worth a write.
+    pub fn keep(&self, key: &Key, release: &Release, current: ReleaseStatus) {
+        let published = release.status.clone().unwrap_or_default();
+        if current == published {
+            self.forget(key);
+        } else {
+            let uid = release.metadata.uid.clone().unwrap_or_default();
+            self.0.lock().insert(key.clone(), Remembered { uid, published, current });
+        }
+    }
+
+    /// Forgets a Release.
+    pub fn forget(&self, key: &Key) {
+        self.0.lock().remove(key);
+    }
+
+    /// Forgets all: another process has acted since.
+    pub fn clear(&self) {
+        self.0.lock().clear();
+    }
+}
+
+/// Publishes a status, if nobody has changed the Release since it was read. Gives the new resource version.
+///
+/// # Errors
+/// When the Release has changed, or the API server refuses.
+pub async fn publish(context: &Context, key: &Key, release: &Release, status: &ReleaseStatus) -> Result<String, Refusal> {
+    let status = json!(status);
+    let object = write(context, Resource::Release, key, release.metadata.resource_version.as_deref(), status).await?;
+    context.memory.forget(key);
+    Ok(object.metadata.resource_version.unwrap_or_default())
+}
+
+/// Replaces the status of one of our own objects, if nobody has changed it since it was read.
+///
+/// # Errors
+/// When the object has changed, or the API server refuses.
+pub async fn write(
+    context: &Context,
+    resource: Resource,
+    key: &Key,
+    resource_version: Option<&str>,
+    status: Value,
+) -> Result<DynamicObject, Refusal> {
+    if !context.leadership.is_leader() {
+        return Err(Refusal::NotLeading);
+    }
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource.api());
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    // A merge would keep what is not there any more; this replaces it as a whole.
+    let patch = json!([
+        {"op": "test", "path": "/metadata/resourceVersion", "value": resource_version},
+        {"op": "add", "path": "/status", "value": status},
+    ]);
+    let patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError).map_err(Refusal::of)?;
+    let answer = api.patch_status(&key.name, &params, &Patch::Json::<()>(patch)).await.map_err(Refusal::of)?;
+    learn(context, resource, answer.clone());
+    Ok(answer)
+}

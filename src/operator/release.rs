@@ -1,0 +1,143 @@
+//! The loop of one Release: observe, plan, decide, publish, act. Publish comes before act, so that what cannot be undone is
+//! intended in public first.
+
+use std::{sync::Arc, time::Duration, time::Instant};
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Resource as _;
+use lockkeeper_api::{
+    Release, ReleaseStatus,
+    release::{GoingBackCause, Phase},
+};
+use lockkeeper_engine::{Event, Outcome, decide, write::Write};
+use tracing::{Instrument, Span, debug, info, info_span, warn};
+
+use crate::{
+    act::{self, Refusal},
+    cache::Key,
+    context::Context,
+    observe, publish, sample,
+};
+
+const NAME: &str = "release";
+
+/// Looks at a Release once. What it finds to do next, it puts into the queue.
+pub async fn reconcile(context: Arc<Context>, key: Key) {
+    if !context.leadership.is_leader() {
+        return;
+    }
+    let Some(release) = observe::release(&context, &key) else {
+        return forget(&context, &key);
+    };
+    let span = info_span!("reconcile", release = %key, revision = tracing::field::Empty);
+    let started = Instant::now();
+    let result = look(&context, &key, &release).instrument(span).await;
+    context.metrics.reconciled(NAME, started.elapsed(), result.as_ref().map(|_| ()).map_err(|failure| failure.1.category()));
+    match result {
+        Ok(()) => context.backoff.reset(&key),
+        Err((_, Refusal::NotLeading)) => {}
+        // The newer state wakes us by itself; this is for the case that it never comes.
+        Err((_, Refusal::Stale)) => later(&context, &key),
+        Err((purpose, refusal @ Refusal::Refused { .. })) => {
+            let error: &dyn std::error::Error = &refusal;
+            warn!(release = %key, purpose, reason = %refusal, error = ?error.source().map(ToString::to_string), "failed to write");
+            let note = format!("failed to {purpose}: {refusal}; it is tried again");
+            let event = Event { reason: "WriteFailed".into(), warning: true, note };
+            context.events.send(reference(&release), event);
+            later(&context, &key);
+        }
+    }
+}
+
+fn later(context: &Context, key: &Key) {
+    let delay: Duration = context.backoff.failed(key);
+    context.releases.add_at(key.clone(), tokio::time::Instant::now() + delay);
+}
+
+/// A Release that is gone leaves nothing behind in this process.
+fn forget(context: &Arc<Context>, key: &Key) {
+    context.pods.watch(context, key, &[]);
+    context.measures.only(key, None);
+    context.memory.forget(key);
+    context.backoff.reset(key);
+    context.metrics.forget(&key.namespace, &key.name);
+}
+
+type Failure = (String, Refusal);
+
+async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<(), Failure> {
+    let status = context.memory.status(key, release);
+    let plan = observe::plan(context, key, release);
+    let world = observe::world(context, key, &plan, status.phase);
+    let outcome = decide(&plan, &world, &status, context.clock.now());
+    let Outcome { status: next, publish, mut writes, events, measure, watch_pods, wake } = outcome;
+    if let Some(candidate) = &next.candidate {
+        Span::current().record("revision", &candidate.revision);
+    }
+    debug!(phase = %next.phase, publish, writes = writes.len(), ?wake, message = next.message, "decided");
+
+    context.pods.watch(context, key, &watch_pods);
+    context.measures.only(key, next.exposed.as_ref().and(next.candidate.as_ref().or(next.stable.as_ref())).map(|r| r.revision.as_str()));
+    if let Some(wake) = wake {
+        context.releases.add_at(key.clone(), context.clock.instant(wake));
+    }
+
+    let changed = release.status.as_ref() != Some(&next);
+    if publish && changed {
+        let version = publish::publish(context, key, release, &next).await.map_err(|refusal| ("publish status".into(), refusal))?;
+        act::rebase(&mut writes, &plan.resource_version, &version);
+        if status.phase != next.phase {
+            info!(from = %status.phase, to = %next.phase, message = next.message, "phase");
+        }
+        context.releases.add(key.clone());
+    } else {
+        context.memory.keep(key, release, next.clone());
+    }
+    context.metrics.release(sample::of(key, &next));
+    count(context, key, &status, &next);
+    let written = write(context, key, &writes).await;
+    context.measures.ask(context, key, measure);
+    for event in events {
+        context.events.send(reference(release), event);
+    }
+    written
+}
+
+async fn write(context: &Context, key: &Key, writes: &[Write]) -> Result<(), Failure> {
+    let done = act::act(context, &key.namespace, writes).await.map_err(|(write, refusal)| {
+        (format!("{} ({:?} {})", write.purpose, write.kind, write.name), refusal)
+    })?;
+    if done > 0 {
+        context.releases.add(key.clone());
+    }
+    Ok(())
+}
+
+/// Counts what has ended between two statuses.
+fn count(context: &Context, key: &Key, before: &ReleaseStatus, after: &ReleaseStatus) {
+    let namespace = &key.namespace;
+    if let Some(back) = &after.going_back
+        && before.going_back.as_ref().map(|back| &back.started) != Some(&back.started)
+    {
+        context.metrics.rolled_back(namespace, sample::cause(back.cause));
+        if back.cause == GoingBackCause::Superseded {
+            context.metrics.finished(namespace, "Superseded");
+        }
+    }
+    let outcome = match (before.phase, after.phase) {
+        (before, after) if before == after => None,
+        (Phase::Promoting | Phase::Baking, Phase::Stable) => Some("Succeeded"),
+        (_, Phase::RolledBack) => Some("RolledBack"),
+        (_, Phase::Aborted) => Some("Aborted"),
+        (_, Phase::Rejected) => Some("Rejected"),
+        _ => None,
+    };
+    if let Some(outcome) = outcome {
+        context.metrics.finished(namespace, outcome);
+    }
+}
+
+/// How events refer to a Release.
+pub fn reference(release: &Release) -> ObjectReference {
+    release.object_ref(&())
+}

@@ -1,0 +1,83 @@
+//! Keeps the status of DeploymentWindows current.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use lockkeeper_api::deployment_window::DeploymentWindowStatus;
+use lockkeeper_engine::window::{ReleaseFacts, State, WindowView};
+use serde_json::json;
+use tracing::debug;
+
+use crate::{
+    act::Refusal,
+    cache::{Key, Resource, WindowEntry},
+    context::Context,
+    publish,
+};
+
+/// Looks at a window once, and again when it changes by itself.
+pub async fn reconcile(context: Arc<Context>, key: Key) {
+    let Some(window) = context.cache.read().windows.get(&key).cloned() else { return };
+    let started = Instant::now();
+    let now = context.clock.now();
+    let state = window.view.at(&context.setting.operator_namespace, now);
+    let status = status(&context, &window, state.as_ref(), now);
+    if let Some(until) = state.and_then(|state| state.holds_until) {
+        context.windows.add_at(key.clone(), context.clock.instant(until));
+    }
+    if window.status.as_ref() == Some(&status) {
+        return;
+    }
+    let version = window.resource_version.as_deref();
+    let written = publish::write(&context, Resource::DeploymentWindow, &key, version, json!(status)).await;
+    context.metrics.reconciled("window", started.elapsed(), written.as_ref().map(|_| ()).map_err(Refusal::category));
+    if let Err(refusal) = written {
+        debug!(window = %key, %refusal, "failed to publish");
+        context.windows.add_at(key, tokio::time::Instant::now() + crate::backoff::LONGEST / 30);
+    }
+}
+
+fn selected(context: &Context, window: &WindowView) -> u32 {
+    let state = context.cache.read();
+    let none = BTreeMap::new();
+    let selected = |key: &Key, labels: Option<&BTreeMap<String, String>>| {
+        let facts = ReleaseFacts {
+            namespace: &key.namespace,
+            labels: labels.unwrap_or(&none),
+            namespace_labels: state.namespaces.get(&Key::new("", &key.namespace)).unwrap_or(&none),
+        };
+        window.selects(&facts, &context.setting.operator_namespace)
+    };
+    let count = state.releases.all().filter(|(key, release)| selected(key, release.metadata.labels.as_ref())).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn status(context: &Context, window: &WindowEntry, state: Option<&State>, now: Timestamp) -> DeploymentWindowStatus {
+    let faults = window.view.faults(&context.setting.operator_namespace);
+    let before = window.status.as_ref().map(|status| status.conditions.as_slice());
+    DeploymentWindowStatus {
+        observed_generation: window.generation,
+        active: state.is_some_and(|state| state.active),
+        next_start: state.and_then(|state| state.next_start).map(Time),
+        next_end: state.and_then(|state| state.next_end).map(Time),
+        releases: selected(context, &window.view),
+        conditions: vec![ready(before, window.generation, &faults, now)],
+    }
+}
+
+/// The condition Ready: every fault, or that there is none. It keeps its time while its status stays.
+pub fn ready(before: Option<&[Condition]>, generation: Option<i64>, faults: &[String], now: Timestamp) -> Condition {
+    let sound = faults.is_empty();
+    let status = if sound { "True" } else { "False" };
+    let since = before.into_iter().flatten().find(|condition| condition.type_ == "Ready" && condition.status == status);
+    let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    Condition {
+        type_: "Ready".into(),
+        status: status.into(),
+        reason: if sound { "Valid" } else { "Invalid" }.into(),
+        message: if sound { "no faults".into() } else { faults.join("; ") },
+        last_transition_time: since.map_or(Time(second), |condition| condition.last_transition_time.clone()),
+        observed_generation: generation,
+    }
+}
