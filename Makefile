@@ -1,4 +1,18 @@
-.PHONY: cluster clean
+.PHONY: help test lint crds cluster clean
+
+help: ## these targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+test: ## all tests: units and properties, then the local cluster
+	cargo test --workspace --lib --bins
+	cargo test -p lockkeeper-e2e --test cluster
+
+lint: ## format and clippy, without a warning
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+crds: ## the custom resource definitions in crds/, from the types
+	cargo run --quiet -p lockkeeper -- crds --dir crds
 
 cluster: ## a local cluster for kubectl, until Ctrl-C
 	cargo run --quiet -p lockkeeper-e2e --bin lockkeeper-cluster

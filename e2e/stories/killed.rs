@@ -25,38 +25,50 @@ gates: {approvals: [{name: go, before: Start}]}
 rollbackPolicy: bake
 ";
 
-/// Ends with promotion. In each phase people do what it waits for; in `phase` the operator is killed at once, and they do it
-/// while no operator runs.
+/// The phases of a release that ends with promotion.
+const PHASES: [Phase; 5] = [Phase::Waiting, Phase::Progressing, Phase::Paused, Phase::Promoting, Phase::Baking];
+
+/// The operator is killed as soon as the release is in this phase; what the phase waits for, people do while no operator runs.
 async fn killed_in(story: &Story<'_>, phase: Phase) -> Result<()> {
     let app = story.app(3).await?;
     let before = app.specs().await?;
     story.apply(POLICY).await?;
-    let mut operator = story.operator().await?;
+    let operator = story.operator().await?;
     let traffic = app.traffic();
     story.own_release(SPEC).await?;
-    for now in [Phase::Waiting, Phase::Progressing, Phase::Paused, Phase::Promoting, Phase::Baking] {
-        story.await_phase(now).await?;
-        if now == phase {
-            operator.process.kill().await?;
-        }
-        match now {
-            Phase::Waiting => drop(story.decide(User::Alice, Verdict::Approve, Some("go")).await?),
-            Phase::Paused => drop(story.decide(User::Alice, Verdict::Resume, None).await?),
-            _ => {}
-        }
-        if now == phase {
-            operator = story.operator().await?;
-            break;
-        }
+    for earlier in PHASES.into_iter().take_while(|earlier| *earlier != phase) {
+        reached(story, earlier).await?;
+        helped_on(story, earlier).await?;
     }
+    reached(story, phase).await?;
+    operator.process.kill().await?;
+    helped_on(story, phase).await?;
+    let operator = story.operator().await?;
     if matches!(phase, Phase::Waiting | Phase::Progressing) {
-        story.await_confirmed(40).await?;
-        story.decide(User::Alice, Verdict::Resume, None).await?;
+        reached(story, Phase::Paused).await?;
+        helped_on(story, Phase::Paused).await?;
     }
     story.await_rest("2.0.0").await?;
     none_failed(&traffic.stop().await)?;
     app.at_rest(&before.with_version("2.0.0")).await?;
     operator.process.kill().await
+}
+
+async fn reached(story: &Story<'_>, phase: Phase) -> Result<()> {
+    // Paused is also what a release may be between two steps.
+    let reached = if phase == Phase::Paused { story.await_confirmed(40).await } else { story.await_phase(phase).await };
+    reached.map(drop)
+}
+
+/// People do what the phase waits for.
+async fn helped_on(story: &Story<'_>, phase: Phase) -> Result<()> {
+    if phase == Phase::Waiting {
+        story.decide(User::Alice, Verdict::Approve, Some("go")).await?;
+    }
+    if phase == Phase::Paused {
+        story.decide(User::Alice, Verdict::Resume, None).await?;
+    }
+    Ok(())
 }
 
 pub async fn waiting(story: &Story<'_>) -> Result<()> {

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::scalar::Duration;
 
-/// When Releases may increase exposure (Allow) and when they must not (Freeze). Windows in the operator's namespace and in
-/// the Release's own are two layers: in each that has an Allow window selecting the Release, one must be open; an active
-/// Freeze in either closes the gate. Going back is never blocked.
+/// When Releases may increase exposure (Allow) and when they must not (Freeze). Windows in the operator's namespace and
+/// in the Release's own are two layers: in each that has an Allow window selecting the Release, one must be open; an
+/// active Freeze in either closes the gate. Going back is never blocked.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "lockkeeper.dev",
@@ -33,9 +33,10 @@ use crate::scalar::Duration;
 pub struct DeploymentWindowSpec {
     /// What holds while the window is active: Allow opens, Freeze closes.
     pub action: WindowAction,
-    /// When the window is active, in one of three forms: `start`, `duration` and `recurrence`; or `cron` and `duration`; or `from`
-    /// and `until` for a window that happens once. All times are wall-clock time of `timeZone`: one that falls into a
-    /// daylight-saving gap is the next valid instant, one in the repeated hour happens once, the first time.
+    /// When the window is active, in one of three forms: `start`, `duration` and `recurrence`; or `cron` and
+    /// `duration`; or `from` and `until` for a window that happens once. All times are wall-clock time of `timeZone`:
+    /// one that falls into a daylight-saving gap is the next valid instant, one in the repeated hour happens once, the
+    /// first time.
     pub schedule: Schedule,
     /// Labels of the Releases that the window is about; default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,7 +87,8 @@ impl Exposure {
     pub const ALL: [Self; 3] = [Self::Start, Self::Increase, Self::Promotion];
 }
 
-/// When a window is active, in the wall-clock time of a zone. Written flat, in one of three forms that differ in their fields.
+/// When a window is active, in the wall-clock time of a zone. Written flat, in one of three forms that differ in their
+/// fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "ScheduleFields", into = "ScheduleFields")]
 pub enum Schedule {
@@ -142,25 +144,26 @@ impl Schedule {
 #[x_kube(validation = Rule::new("has(self.duration) == (has(self.start) || has(self.cron))").message("duration belongs to start and to cron, which need it; beside from and until leave it out"))]
 #[x_kube(validation = Rule::new("!has(self.from) || !has(self.until) || self.from < self.until").message("until must be after from"))]
 struct ScheduleFields {
-    /// With `recurrence`: local date and time from which the rule counts, like `2026-01-06T09:00:00`; what the rule does not
-    /// say (time of day, weekday, day of month) is that of the start.
+    /// With `recurrence`: local date and time from which the rule counts, like `2026-01-06T09:00:00`; what the rule
+    /// does not say (time of day, weekday, day of month) is that of the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "local_time")]
     start: Option<String>,
-    /// With `start`: a recurrence rule of RFC 5545 without the prefix `RRULE:`, like `FREQ=WEEKLY;BYDAY=TU,WE,TH`, evaluated on
-    /// local time. FREQ is HOURLY or rarer; COUNT at most 1000; UNTIL local, or in UTC with a Z. At most 512 characters.
+    /// With `start`: a recurrence rule of RFC 5545 without the prefix `RRULE:`, like `FREQ=WEEKLY;BYDAY=TU,WE,TH`,
+    /// evaluated on local time. FREQ is HOURLY or rarer; COUNT at most 1000; UNTIL local, or in UTC with a Z. At most
+    /// 512 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "recurrence")]
     recurrence: Option<String>,
     /// Cron expression of five fields (minute, hour, day of month, month, day of week), like `0 9 * * 2-4`; each match
-    /// starts an occurrence. Sunday is 0 or 7. If both day fields are restricted, a day that matches either counts. Besides
-    /// lists, ranges and steps: names (MON, JAN), L (last), W (nearest weekday), # (`5#2`, the second Friday). At most 256
-    /// characters.
+    /// starts an occurrence. Sunday is 0 or 7. If both day fields are restricted, a day that matches either counts.
+    /// Besides lists, ranges and steps: names (MON, JAN), L (last), W (nearest weekday), # (`5#2`, the second Friday).
+    /// At most 256 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "cron")]
     cron: Option<String>,
-    /// With `start` or `cron`: how long an occurrence lasts, in elapsed time; at least 1m, at most 8784h. Occurrences that
-    /// overlap or adjoin are one.
+    /// With `start` or `cron`: how long an occurrence lasts, in elapsed time; at least 1m, at most 8784h. Occurrences
+    /// that overlap or adjoin are one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1m') && duration(self) <= duration('8784h')").message("duration must be at least 1m and at most 8784h"))]
     duration: Option<Duration>,
@@ -189,7 +192,8 @@ fn text(max_length: u32, rule: &str, message: &str) -> Schema {
 
 fn local_time(_: &mut SchemaGenerator) -> Schema {
     // The conversion fails, and with it the rule, for days that the calendar does not have, like 30 February.
-    let rule = "self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}$') && timestamp(self + 'Z') >= timestamp('0001-01-01T00:00:00Z')";
+    let rule = "self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}$') && \
+        timestamp(self + 'Z') >= timestamp('0001-01-01T00:00:00Z')";
     text(40, rule, "write an existing local date and time without zone, like 2026-12-20T00:00:00")
 }
 
@@ -209,7 +213,8 @@ fn cron(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn time_zone(_: &mut SchemaGenerator) -> Schema {
-    // The conversion fails, and with it the rule, for zones that the API server does not know.
+    // The conversion fails, and with it the rule, for zones that the API server does not know. It has all of them built in
+    // (CronJobs need them), and says which one it does not know.
     let rule = "self.matches('^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$') && self != 'Local' && \
         timestamp(0).getHours(self) >= 0";
     text(64, rule, "use the IANA name of a zone, like Europe/Berlin, America/New_York or UTC")
@@ -241,7 +246,8 @@ fn label_selector(_: &mut SchemaGenerator) -> Schema {
                             "maxLength": 317,
                         },
                         "operator": {
-                            "description": "In and NotIn compare with values; NotIn also holds without the label. Exists and DoesNotExist take none.",
+                            "description": "In and NotIn compare with values; NotIn also holds without the label. \
+                                            Exists and DoesNotExist take none.",
                             "type": "string",
                             "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
                         },
@@ -312,8 +318,8 @@ pub struct DeploymentWindowStatus {
     /// When the window becomes active next; none if it never does again, or if it is active with no end in sight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_start: Option<Time>,
-    /// When the present or, if it is not active, the next time of activity ends, overlapping and adjacent occurrences being
-    /// one; none if there is none, or with no end in sight (more than 600 occurrences in a row).
+    /// When the present or, if it is not active, the next time of activity ends, overlapping and adjacent occurrences
+    /// being one; none if there is none, or with no end in sight (more than 600 occurrences in a row).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_end: Option<Time>,
     /// How many Releases it selects.
@@ -324,4 +330,61 @@ pub struct DeploymentWindowStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const FORMS: [&str; 3] = [
+        r#"{"start":"2026-01-06T09:00:00","recurrence":"FREQ=DAILY","duration":"8h","timeZone":"Europe/Berlin"}"#,
+        r#"{"cron":"0 9 * * 2-4","duration":"8h","timeZone":"UTC"}"#,
+        r#"{"from":"2026-12-20T00:00:00","until":"2027-01-04T00:00:00","timeZone":"UTC"}"#,
+    ];
+
+    #[test]
+    fn each_form_of_a_schedule_is_read_and_written_back_flat() {
+        for form in FORMS {
+            let schedule: Schedule = serde_json::from_str(form).unwrap();
+            let written = serde_json::to_value(&schedule).unwrap();
+            assert_eq!(written, serde_json::from_str::<Value>(form).unwrap());
+            assert_eq!(Value::from(schedule.time_zone()), written["timeZone"]);
+        }
+    }
+
+    #[test]
+    fn a_schedule_of_no_form_or_several_is_refused_with_all_forms() {
+        let form = |index: usize| serde_json::from_str::<serde_json::Map<String, Value>>(FORMS[index]).unwrap();
+        let mut refused = vec![json!({"timeZone": "UTC"})];
+        for (index, other) in [(0, 1), (1, 2), (2, 0)] {
+            let mut both = form(index);
+            both.extend(form(other));
+            refused.push(both.into());
+            for missing in form(index).keys().filter(|key| *key != "timeZone") {
+                let mut part = form(index);
+                part.remove(missing);
+                refused.push(part.into());
+            }
+        }
+        for schedule in refused {
+            let error = serde_json::from_value::<Schedule>(schedule.clone()).expect_err(&schedule.to_string());
+            assert!(error.to_string().contains("exactly one form: start"), "{schedule}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_field_of_a_schedule_is_named() {
+        let error = serde_json::from_value::<Schedule>(json!({"timeZone": "UTC", "rrule": "FREQ=DAILY"})).unwrap_err();
+        assert!(error.to_string().contains("`rrule`"), "{error}");
+    }
+
+    #[test]
+    fn a_window_covers_all_increases_unless_it_says_otherwise() {
+        let schedule: Value = serde_json::from_str(FORMS[1]).unwrap();
+        let spec: DeploymentWindowSpec =
+            serde_json::from_value(json!({"action": "Freeze", "schedule": schedule})).unwrap();
+        assert_eq!(spec.covers, Exposure::ALL);
+    }
 }

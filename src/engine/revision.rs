@@ -83,8 +83,8 @@ fn hash(view: &WorkloadView, template: &Value, unchanged: Option<&WorkloadRevisi
 /// The Deployment's template with the images of the plan.
 fn wanted_template(work: &WorkloadPlan, deployment: &DeploymentView) -> Value {
     let mut template = deployment.template.clone();
-    for list in ["containers", "initContainers"] {
-        for container in template["spec"][list].as_array_mut().into_iter().flatten() {
+    for list in ["/spec/containers", "/spec/initContainers"] {
+        for container in template.pointer_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             if let Some(image) = container["name"].as_str().and_then(|name| work.images.get(name)) {
                 container["image"] = image.as_str().into();
             }

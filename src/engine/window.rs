@@ -1,8 +1,8 @@
 //! Whether exposure may grow now, as far as deployment windows say.
 //!
-//! Two layers, platform (the operator's namespace) and team (the release's own), each with a veto: an active Freeze in either
-//! closes, and a layer that has Allow windows for the release needs one of them open. So a team can close what the platform
-//! opened but never open what it closed. A window that cannot be read counts as closing, and is named.
+//! Two layers, platform (the operator's namespace) and team (the release's own), each with a veto: an active Freeze in
+//! either closes, and a layer that has Allow windows for the release needs one of them open. So a team can close what
+//! the platform opened but never open what it closed. A window that cannot be read counts as closing, and is named.
 
 mod calendar;
 mod rule;
@@ -90,8 +90,8 @@ pub struct WindowVerdict {
     pub message: String,
     /// The windows that made it so: those that close or, if it is open, the Allow windows that are open.
     pub windows: Vec<WindowName>,
-    /// The next instant at which `open` may differ if no window is edited: when it does or, behind more changes of windows than
-    /// are looked at (32), the last one looked at. None if it never differs.
+    /// The next instant at which `open` may differ if no window is edited: when it does or, behind more changes of
+    /// windows than are looked at (32), the last one looked at. None if it never differs.
     pub next_change: Option<Timestamp>,
 }
 
@@ -182,8 +182,8 @@ impl WindowView {
         let Observed { namespace, name: _, spec } = &self.0.observed;
         let misplaced = (spec.namespace_selector.is_some() && namespace != operator_namespace).then(|| {
             format!(
-                "namespaceSelector works only in the operator's namespace {operator_namespace}: leave it out, the window is \
-                 about {namespace} only"
+                "namespaceSelector works only in the operator's namespace {operator_namespace}: leave it out, the \
+                 window is about {namespace} only"
             )
         });
         match (&self.0.calendar, misplaced) {

@@ -78,12 +78,6 @@ impl App<'_> {
         Ok(())
     }
 
-    pub async fn scale(&self, replicas: u32) -> Result<()> {
-        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-        self.story.api::<Deployment>().patch_scale(&self.name, &PatchParams::default(), &patch).await?;
-        Ok(())
-    }
-
     pub fn traffic(&self) -> Traffic {
         Traffic::start(self.story.cluster().gateway_url(), &Load::new(&self.host, PER_SECOND))
     }

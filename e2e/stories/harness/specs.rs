@@ -32,12 +32,6 @@ impl Specs {
         self
     }
 
-    /// The same but for `paused`, where the Deployment waits for Git.
-    pub fn paused(mut self) -> Specs {
-        self.deployment["paused"] = json!(true);
-        self
-    }
-
     /// Fails with the lines that differ.
     pub fn same_as(&self, expected: &Specs) -> Result<()> {
         for (what, found, expected) in [

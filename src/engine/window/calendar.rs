@@ -13,7 +13,8 @@ use super::starts::Starts;
 
 /// Shortest length of an occurrence, in seconds.
 const DURATION_MIN_SECONDS: u64 = 60;
-/// Overlapping or adjacent occurrences that are followed to find the end: more than a year of days, or nine hours of minutes.
+/// Overlapping or adjacent occurrences that are followed to find the end: more than a year of days, or nine hours of
+/// minutes.
 const IN_A_ROW_MAX: usize = 600;
 
 /// The zones that are built in, so that nothing is read from the machine that this runs on.
@@ -37,11 +38,11 @@ enum Occurrences {
 pub struct State {
     /// Whether the window is active.
     pub active: bool,
-    /// When it becomes active next, after the present activity if it is active; none if it never does again, or if it is
-    /// active with no end in sight.
+    /// When it becomes active next, after the present activity if it is active; none if it never does again, or if it
+    /// is active with no end in sight.
     pub next_start: Option<Timestamp>,
-    /// When the present activity or, if there is none, the next one ends; none if there is none, or with no end in sight: more
-    /// than 600 occurrences in a row.
+    /// When the present activity or, if there is none, the next one ends; none if there is none, or with no end in
+    /// sight: more than 600 occurrences in a row.
     pub next_end: Option<Timestamp>,
     /// `active` holds until then at least: the next start or end if it is in sight; none if it holds for good.
     pub holds_until: Option<Timestamp>,
@@ -83,7 +84,8 @@ impl Calendar {
         &self.zone
     }
 
-    /// What the calendar says of `now`. Looks at a bounded number of occurrences close to it, however old the schedule is.
+    /// What the calendar says of `now`. Looks at a bounded number of occurrences close to it, however old the schedule
+    /// is.
     pub fn at(&self, now: Timestamp) -> State {
         match &self.occurrences {
             Occurrences::Once { from, until } => match now {
@@ -130,7 +132,8 @@ impl State {
     }
 }
 
-/// The instant at which local clocks show this time: in a daylight-saving gap the next valid one, in a repeated hour the first.
+/// The instant at which local clocks show this time: in a daylight-saving gap the next valid one, in a repeated hour
+/// the first.
 fn resolve(local: DateTime, zone: &TimeZone) -> Option<Timestamp> {
     match zone.to_ambiguous_timestamp(local).offset() {
         AmbiguousOffset::Unambiguous { offset } | AmbiguousOffset::Fold { before: offset, after: _ } => {

@@ -1,8 +1,8 @@
 //! Recurrence rules of RFC 5545, on local wall-clock time.
 //!
-//! The library expands one period of the rule (a year, month, week, day or hour) after the other. It does so from the rule's
-//! start; [`Rule::from`] lets it begin at the period that holds the time asked about. COUNT and UNTIL are kept from it: COUNT
-//! means something only from the start, and UNTIL has to be read in the window's zone.
+//! The library expands one period of the rule (a year, month, week, day or hour) after the other. It does so from the
+//! rule's start; [`Rule::from`] lets it begin at the period that holds the time asked about. COUNT and UNTIL are kept
+//! from it: COUNT means something only from the start, and UNTIL has to be read in the window's zone.
 
 use std::{collections::BTreeSet, iter};
 
@@ -69,7 +69,8 @@ impl Rule {
         )
     }
 
-    /// The begin of the period of the rule that holds `at`, or of the last one before if the rule skips that (INTERVAL).
+    /// The begin of the period of the rule that holds `at`, or of the last one before if the rule skips that
+    /// (INTERVAL).
     fn period(&self, at: DateTime) -> Option<DateTime> {
         let interval = i64::from(self.rule.get_interval());
         let begin_of_day = |day: Date| day.to_datetime(Time::midnight());
@@ -148,7 +149,7 @@ fn read_count(number: &str) -> Result<usize, String> {
 fn read_until(time: &str, zone: &TimeZone) -> Result<DateTime, String> {
     let (digits, utc) = time.strip_suffix('Z').map_or((time, false), |digits| (digits, true));
     let until = DateTime::strptime("%Y%m%dT%H%M%S", digits).map_err(|_| {
-        format!("has UNTIL={time}: write local time like 20261231T235959, or UTC with a Z behind; it is the last start allowed")
+        format!("has UNTIL={time}: write the last start allowed in local time like 20261231T235959, or in UTC with a Z")
     })?;
     match utc {
         // Within years that can be written, so that the conversion does not fail.

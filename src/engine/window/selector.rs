@@ -10,7 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 /// Says what is wrong with the selector, whatever the labels are.
 pub fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> Result<bool, String> {
     let mut all = selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
-    // Every requirement is read even when one does not match, so that a fault shows at once and not with some later label.
+    // Every requirement is read even when one does not match, so that a fault shows at once and not with some later
+    // label.
     for requirement in selector.match_expressions.iter().flatten() {
         all &= meets(requirement, labels)?;
     }

@@ -35,7 +35,8 @@ impl Starts {
             Self::Rule(rule) => rule.from(at),
             Self::Listed(starts) => Box::new(starts[starts.partition_point(|start| *start < at)..].iter().copied()),
             Self::Cron(cron) => {
-                // Zoned only as the library asks for it: UTC has neither gaps nor repeats, so local time stays as it is.
+                // Zoned only as the library asks for it: UTC has neither gaps nor repeats, so local time stays as it
+                // is.
                 let next = |at: DateTime, inclusive| {
                     let at = at.to_zoned(TimeZone::UTC).ok()?;
                     cron.find_next_occurrence(&at, inclusive).ok().map(|found| found.datetime())

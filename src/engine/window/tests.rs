@@ -110,6 +110,7 @@ fn a_window_that_cannot_be_read_closes_and_is_named() {
     let selector =
         window("platform/odd", "Freeze", &[CHRISTMAS, "releaseSelector: {matchExpressions: [{key: a, operator: Is}]}"]);
     check(&[selector], OPEN, InvalidWindow);
+    check(&[window("platform/nothing", "Freeze", &[CHRISTMAS, "covers: []"])], OPEN, InvalidWindow);
     // About other releases for certain: its fault is not ours.
     check(&[window("shop/low", "Freeze", &[BROKEN, "releaseSelector: {matchLabels: {tier: low}}"])], OPEN, Open);
 }
@@ -165,6 +166,79 @@ fn the_next_change_is_when_all_windows_together_say_something_else() {
         let before = verdict(&windows, Exposure::Start, now);
         assert_eq!(before.next_change, Some(change.parse().unwrap()), "{windows:?}");
         assert_ne!(verdict(&windows, Exposure::Start, change).open, before.open, "{windows:?}");
+    }
+}
+
+#[test]
+fn an_open_verdict_names_the_windows_that_opened_it() {
+    let office = window("shop/office", "Allow", &[OFFICE, "reason: Somebody is there"]);
+    let verdict = verdict(&[office, window("platform/christmas", "Freeze", &[CHRISTMAS])], Exposure::Start, OPEN);
+    assert_eq!(
+        verdict.message,
+        "open: allowed by shop/office (Somebody is there) until 2026-11-25T17:00 Europe/Berlin"
+    );
+    let name = |namespace: &str, name: &str, reason: &str| WindowName {
+        namespace: namespace.into(),
+        name: name.into(),
+        reason: Some(reason.into()),
+    };
+    assert_eq!(verdict.windows, [name("shop", "office", "Somebody is there")]);
+}
+
+#[test]
+fn allow_windows_that_wait_are_told_in_the_order_in_which_they_open_and_not_endlessly() {
+    let at = |hour: i32| {
+        let schedule = format!("schedule: {{cron: '0 {hour} * * *', timeZone: UTC, duration: 10m}}");
+        window(&format!("shop/at-{hour}"), "Allow", &[&schedule])
+    };
+    let past = window("shop/past", "Allow", &[CHRISTMAS]);
+    let two = verdict(&[at(22), past.clone(), at(20)], Exposure::Start, "2027-11-25T19:00:00Z");
+    assert_eq!(
+        two.message,
+        "closed until allow window shop/at-20 opens at 2027-11-25T20:00 UTC or shop/at-22 opens at 2027-11-25T22:00 UTC"
+    );
+    let many = verdict(&(0..9).map(at).collect::<Vec<_>>(), Exposure::Start, EVENING);
+    assert!(many.message.ends_with("shop/at-4 opens at 2026-11-26T04:00 UTC and 4 more"), "{}", many.message);
+    assert_eq!(many.windows.len(), 9);
+    let never = verdict(&[past], Exposure::Start, "2027-11-25T19:00:00Z");
+    assert_eq!(never.message, "closed for good, as no allow window opens again: shop/past");
+    assert_eq!(never.next_change, None);
+}
+
+#[test]
+fn a_change_behind_many_others_is_looked_for_again_later() {
+    // The office opens and closes every working day, and the freeze outlasts more of that than is looked at.
+    let freeze = "schedule: {from: '2026-01-01T00:00:00', until: '2028-01-01T00:00:00', timeZone: UTC}";
+    let windows = [window("shop/office", "Allow", &[OFFICE]), window("platform/long", "Freeze", &[freeze])];
+    let mut now: Timestamp = OPEN.parse().unwrap();
+    let mut looks = 0;
+    loop {
+        let verdict = verdict(&windows, Exposure::Start, &now.to_string());
+        if verdict.open {
+            break;
+        }
+        now = verdict.next_change.filter(|next| *next > now).unwrap();
+        looks += 1;
+    }
+    // Monday after New Year, nine o'clock in Berlin.
+    assert_eq!((now.to_string().as_str(), looks > 5), ("2028-01-03T08:00:00Z", true), "{looks}");
+}
+
+#[test]
+fn a_namespace_selector_of_a_team_is_a_fault_that_touches_no_other_team() {
+    let theirs = window("pay/wide", "Freeze", &[CHRISTMAS, "namespaceSelector: {}"]);
+    let ours = window("shop/wide", "Freeze", &[CHRISTMAS, "namespaceSelector: {}"]);
+    check(&[theirs], FROZEN, WindowReason::Open);
+    check(std::slice::from_ref(&ours), OPEN, WindowReason::InvalidWindow);
+    assert_eq!(ours.at(OPERATOR, FROZEN.parse().unwrap()), None);
+}
+
+#[test]
+fn a_recorded_window_is_the_same_when_it_is_replayed() {
+    for spec in [CHRISTMAS, OFFICE, BROKEN] {
+        let window = window("platform/any", "Freeze", &[spec, "reason: any", "covers: [Start]"]);
+        let replayed = serde_json::from_value(serde_json::to_value(&window).unwrap()).unwrap();
+        assert_eq!(window, replayed);
     }
 }
 
