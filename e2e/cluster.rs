@@ -20,6 +20,7 @@ use crate::user::User;
 use foreign::Foreign;
 pub(crate) use foreign::foreign_kubeconfig;
 use local::Local;
+pub use logs::target_directory;
 
 /// What kind of cluster to start. Of no effect on a cluster of somebody else's.
 #[derive(Clone, Debug)]

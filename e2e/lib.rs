@@ -18,7 +18,7 @@ pub mod wait;
 
 pub use access_log::{AccessEntry, AccessLog};
 pub use audit_log::{AuditEntry, AuditFilter, AuditLog, ObjectReference};
-pub use cluster::{Cluster, MutatingPolicies, Options};
+pub use cluster::{Cluster, MutatingPolicies, Options, target_directory};
 pub use demo::{Behaviour, DemoApp, PodCount};
 pub use http_get::{Answer, http_get};
 pub use installation::{Installation, Operator, SYSTEM_NAMESPACE};

@@ -51,7 +51,7 @@ fn unique() -> String {
 }
 
 /// Cargo's target directory, found from this program's own place.
-fn target_directory() -> PathBuf {
+pub fn target_directory() -> PathBuf {
     let program = std::env::current_exe().unwrap_or_default();
     let found = program.ancestors().find(|directory| directory.join("CACHEDIR.TAG").is_file());
     found.map_or_else(|| PathBuf::from("target"), Path::to_path_buf)

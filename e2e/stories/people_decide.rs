@@ -46,9 +46,7 @@ pub async fn skip(story: &Story<'_>) -> Result<()> {
     story.release(&(spec("2.0.0", steps) + gates)).await?;
     story.await_confirmed(25).await?;
     story.decide(User::Erin, Verdict::Skip, None).await?;
-    story
-        .await_status("wait for approval", |status| status.step.as_ref().is_some_and(|step| step.index == 2))
-        .await?;
+    story.await_status("wait for approval", |status| status.step.as_ref().is_some_and(|step| step.index == 2)).await?;
     story.decide(User::Erin, Verdict::Skip, None).await?;
     let status = story.await_status("have counted both", |status| status.decisions.len() == 2).await?;
     ensure!(status.step.is_some_and(|step| step.index == 2), "Skip has opened a gate");

@@ -83,7 +83,9 @@ pub async fn no_data(story: &Story<'_>) -> Result<()> {
     let steps = "{setWeight: 20}, {analysis: {policy: slo, duration: 5s}}";
     story.release(&spec("2.0.0", steps, "rollbackPolicy: slo")).await?;
     let status = story
-        .await_status("be inconclusive", |status| status.hold.as_ref().is_some_and(|hold| hold.reason == "Inconclusive"))
+        .await_status("be inconclusive", |status| {
+            status.hold.as_ref().is_some_and(|hold| hold.reason == "Inconclusive")
+        })
         .await?;
     ensure!(status.phase == Phase::Paused, "it is {}", status.phase);
     ensure!(status.weight.is_some_and(|weight| weight.desired == 20), "{:?}", status.weight);

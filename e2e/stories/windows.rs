@@ -50,9 +50,8 @@ pub async fn closed_and_opened(story: &Story<'_>) -> Result<()> {
     story.apply(&window("office", "Allow", NOW.0, NOW.1)).await?;
     story.await_confirmed(30).await?;
     story.apply(&window("office", "Allow", PAST.0, PAST.1)).await?;
-    let status = story
-        .await_status("pause for the window", |status| status.phase == Phase::Paused && closed(status))
-        .await?;
+    let status =
+        story.await_status("pause for the window", |status| status.phase == Phase::Paused && closed(status)).await?;
     ensure!(status.weight.is_some_and(|weight| weight.desired == 30), "{:?}", status.weight);
     story.apply(&window("office", "Allow", NOW.0, NOW.1)).await?;
     story.await_rest("2.0.0").await?;

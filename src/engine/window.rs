@@ -10,7 +10,10 @@ pub mod selector;
 mod starts;
 mod verdict;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -26,11 +29,20 @@ use verdict::{Asked, Layer};
 #[serde(from = "Observed", into = "Observed")]
 pub struct WindowView(Arc<Read>);
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Read {
     observed: Observed,
     /// Or every fault, whichever namespace is the operator's.
     calendar: Result<Calendar, Vec<String>>,
+    /// The latest answer with the time it was given for. It stays the answer until the window changes, and all Releases
+    /// ask the same.
+    latest: Mutex<Option<(Timestamp, State)>>,
+}
+
+impl PartialEq for Read {
+    fn eq(&self, other: &Self) -> bool {
+        self.observed == other.observed
+    }
 }
 
 /// What is recorded of a window; all else follows from it.
@@ -123,7 +135,7 @@ impl From<Observed> for WindowView {
             faults.push("covers is empty: list at least one of Start, Increase and Promotion".into());
         }
         let calendar = calendar.filter(|_| faults.is_empty()).ok_or(faults);
-        Self(Arc::new(Read { observed, calendar }))
+        Self(Arc::new(Read { observed, calendar, latest: Mutex::default() }))
     }
 }
 
@@ -156,7 +168,20 @@ impl WindowView {
 
     /// Whether the window is active at `now` and when that changes; none if it has faults.
     pub fn at(&self, operator_namespace: &str, now: Timestamp) -> Option<State> {
-        self.calendar(operator_namespace).ok().map(|calendar| calendar.at(now))
+        self.calendar(operator_namespace).ok().map(|calendar| self.state(calendar, now))
+    }
+
+    fn state(&self, calendar: &Calendar, now: Timestamp) -> State {
+        let mut latest = self.0.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        match *latest {
+            Some((from, state)) if from <= now && state.holds_until.is_none_or(|until| now < until) => state,
+            Some(_) | None => {
+                let state = calendar.at(now);
+                // With no end in sight, a later look sees further: what it sees must not depend on who asked before.
+                *latest = state.in_sight().then_some((now, state));
+                state
+            }
+        }
     }
 
     /// Whether the window is about this release at all. A selector that cannot be read selects everything.
@@ -204,9 +229,9 @@ pub fn evaluate(
 ) -> WindowVerdict {
     let asked = windows.iter().filter(|window| window.covers(exposure) && window.selects(release, operator_namespace));
     let (platform, team) = asked
-        .map(|window| Asked { window, calendar: window.calendar(operator_namespace) })
+        .map(|window| Asked::new(window, operator_namespace, now))
         .partition(|asked| asked.window.namespace() == operator_namespace);
-    verdict::of(&[Layer(platform), Layer(team)], now)
+    verdict::of(&[Layer(platform), Layer(team)])
 }
 
 #[cfg(test)]

@@ -41,7 +41,8 @@ impl Refusal {
         match &error {
             Error::Api(status) if is_stale(status) => Self::Stale,
             Error::Api(status) => {
-                let reason = if status.reason.is_empty() { format!("HTTP {}", status.code) } else { status.reason.clone() };
+                let reason =
+                    if status.reason.is_empty() { format!("HTTP {}", status.code) } else { status.reason.clone() };
                 Self::Refused { reason, source: Box::new(error) }
             }
             _ => Self::Refused { reason: "Unreachable".into(), source: Box::new(error) },
@@ -107,11 +108,13 @@ async fn one(context: &Context, namespace: &str, write: &Write) -> Result<(), Re
                 ..DeleteParams::default()
             };
             let answer = api.delete(name, &params).await;
-            answer.map(|answer| answer.left().filter(|object| object.metadata.deletion_timestamp.is_some())).inspect(|left| {
-                if left.is_none() {
-                    context.cache.bury(resource, &Key::new(namespace, name), uid);
-                }
-            })
+            answer.map(|answer| answer.left().filter(|object| object.metadata.deletion_timestamp.is_some())).inspect(
+                |left| {
+                    if left.is_none() {
+                        context.cache.bury(resource, &Key::new(namespace, name), uid);
+                    }
+                },
+            )
         }
     };
     match result {

@@ -103,21 +103,57 @@ pub struct State {
 macro_rules! on_store {
     ($state:expr, $resource:expr, |$store:ident| $do:expr) => {
         match $resource {
-            Resource::Release => { let $store = &mut $state.releases; $do }
-            Resource::DeploymentWindow => { let $store = &mut $state.windows; $do }
-            Resource::RollbackPolicy => { let $store = &mut $state.policies; $do }
-            Resource::Decision => { let $store = &mut $state.decisions; $do }
-            Resource::Deployment => { let $store = &mut $state.deployments; $do }
-            Resource::ReplicaSet => { let $store = &mut $state.replica_sets; $do }
-            Resource::ControllerRevision => { let $store = &mut $state.saved; $do }
-            Resource::Service => { let $store = &mut $state.services; $do }
-            Resource::EndpointSlice => { let $store = &mut $state.slices; $do }
-            Resource::HTTPRoute => { let $store = &mut $state.routes; $do }
-            Resource::Namespace => { let $store = &mut $state.namespaces; $do }
+            Resource::Release => {
+                let $store = &mut $state.releases;
+                $do
+            }
+            Resource::DeploymentWindow => {
+                let $store = &mut $state.windows;
+                $do
+            }
+            Resource::RollbackPolicy => {
+                let $store = &mut $state.policies;
+                $do
+            }
+            Resource::Decision => {
+                let $store = &mut $state.decisions;
+                $do
+            }
+            Resource::Deployment => {
+                let $store = &mut $state.deployments;
+                $do
+            }
+            Resource::ReplicaSet => {
+                let $store = &mut $state.replica_sets;
+                $do
+            }
+            Resource::ControllerRevision => {
+                let $store = &mut $state.saved;
+                $do
+            }
+            Resource::Service => {
+                let $store = &mut $state.services;
+                $do
+            }
+            Resource::EndpointSlice => {
+                let $store = &mut $state.slices;
+                $do
+            }
+            Resource::HTTPRoute => {
+                let $store = &mut $state.routes;
+                $do
+            }
+            Resource::Namespace => {
+                let $store = &mut $state.namespaces;
+                $do
+            }
             Resource::ValidatingAdmissionPolicy
             | Resource::ValidatingAdmissionPolicyBinding
             | Resource::MutatingAdmissionPolicy
-            | Resource::MutatingAdmissionPolicyBinding => { let $store = &mut $state.admission; $do }
+            | Resource::MutatingAdmissionPolicyBinding => {
+                let $store = &mut $state.admission;
+                $do
+            }
         }
     };
 }
@@ -187,18 +223,30 @@ impl Cache {
         let mut state = self.state.write();
         let covers = |key: &Key| covers(key) && (resource.namespaced() || key.namespace == scope(resource));
         let before: BTreeMap<Key, Touched> = on_store!(state, resource, |store| {
-            store.all().map(|(key, _)| key.clone()).filter(|key| covers(key) && !listed.contains(key)).collect::<Vec<_>>()
+            store
+                .all()
+                .map(|(key, _)| key.clone())
+                .filter(|key| covers(key) && !listed.contains(key))
+                .collect::<Vec<_>>()
         })
         .into_iter()
         .map(|key| (key.clone(), Touched::by(&state, resource, &key, &self.operator_namespace)))
         .collect();
         on_store!(state, resource, |store| store.keep_only(listed, covers));
-        before.into_iter().fold(Touched::default(), |all, (key, touched)| all.merge(state.forget(resource, &key, touched)))
+        before
+            .into_iter()
+            .fold(Touched::default(), |all, (key, touched)| all.merge(state.forget(resource, &key, touched)))
     }
 }
 
 impl State {
-    fn keep(&mut self, resource: Resource, key: &Key, object: DynamicObject, now: Timestamp) -> Result<bool, Unreadable> {
+    fn keep(
+        &mut self,
+        resource: Resource,
+        key: &Key,
+        object: DynamicObject,
+        now: Timestamp,
+    ) -> Result<bool, Unreadable> {
         let version = view::version(&object.metadata);
         let at = key.clone();
         let kept = match resource {

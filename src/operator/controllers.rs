@@ -176,7 +176,9 @@ impl Watch {
     async fn run(self, context: Arc<Context>, requirement: Requirement, ready: watch::Sender<usize>) {
         let api = self.resource.api();
         let api: Api<DynamicObject> = match &self.namespace {
-            Some(namespace) if self.resource.namespaced() => Api::namespaced_with(context.client.clone(), namespace, &api),
+            Some(namespace) if self.resource.namespaced() => {
+                Api::namespaced_with(context.client.clone(), namespace, &api)
+            }
             Some(_) | None => Api::all_with(context.client.clone(), &api),
         };
         let mut events = std::pin::pin!(watcher(api, self.config.clone()).default_backoff());
@@ -230,7 +232,14 @@ impl Watch {
     /// Tells of a watch that failed. Says whether the operator works without.
     fn failed(&self, context: &Context, requirement: &Requirement, error: &watcher::Error) -> bool {
         let absent = status(error).is_some_and(|code| code == 404) && self.resource.optional();
-        if absent && !context.cache.read().releases.all().any(|(_, release)| release.spec.workloads.iter().any(|w| !w.routes.is_empty())) {
+        if absent
+            && !context
+                .cache
+                .read()
+                .releases
+                .all()
+                .any(|(_, release)| release.spec.workloads.iter().any(|w| !w.routes.is_empty()))
+        {
             requirement.met();
             return true;
         }

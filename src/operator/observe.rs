@@ -35,7 +35,11 @@ pub fn plan(context: &Context, key: &Key, release: &Release) -> Plan {
 pub fn world(context: &Context, key: &Key, plan: &Plan, phase: Phase) -> World {
     let state = context.cache.read();
     World {
-        workloads: plan.workloads.iter().map(|workload| self::workload(context, &state, key, workload, phase)).collect(),
+        workloads: plan
+            .workloads
+            .iter()
+            .map(|workload| self::workload(context, &state, key, workload, phase))
+            .collect(),
         windows: windows(&state, &key.namespace, &plan.setting.operator_namespace),
         namespace_labels: state.namespaces.get(&Key::new("", &key.namespace)).cloned().unwrap_or_default(),
         decisions: state.decisions.of(key).map(|(_, decision)| decision.clone()).collect(),
@@ -57,9 +61,12 @@ pub fn windows(state: &State, namespace: &str, operator_namespace: &str) -> Vec<
 fn workload(context: &Context, state: &State, release: &Key, plan: &WorkloadPlan, phase: Phase) -> WorkloadView {
     let at = |name: &str| Key::new(&release.namespace, name);
     let key = at(&plan.deployment);
-    let deployment =
-        state.deployments.get(&key).map(|entry| DeploymentView { template: entry.template.value(), ..entry.view.clone() });
-    let replica_sets = replica_sets(state, release, &key, deployment.as_ref().map(|deployment| deployment.uid.as_str()));
+    let deployment = state
+        .deployments
+        .get(&key)
+        .map(|entry| DeploymentView { template: entry.template.value(), ..entry.view.clone() });
+    let replica_sets =
+        replica_sets(state, release, &key, deployment.as_ref().map(|deployment| deployment.uid.as_str()));
     let named: Vec<&String> =
         plan.services.iter().flat_map(|services| [&services.stable, &services.canary]).chain(&plan.pins).collect();
     let services = named.iter().filter_map(|name| Some(((*name).clone(), service(state, &at(name))?))).collect();
@@ -115,7 +122,9 @@ fn service(state: &State, key: &Key) -> Option<ServiceView> {
 fn selecting(state: &State, namespace: &str, deployment: &DeploymentView, named: &[&String]) -> Vec<String> {
     let labels = &deployment.template["metadata"]["labels"];
     let selects = |service: &ServiceView| {
-        !service.ours && !service.selector.is_empty() && service.selector.iter().all(|(key, value)| labels[key] == **value)
+        !service.ours
+            && !service.selector.is_empty()
+            && service.selector.iter().all(|(key, value)| labels[key] == **value)
     };
     let services = state.services.within(namespace).map(|(_, service)| service);
     services.filter(|service| selects(service) && !named.contains(&&service.name)).map(|s| s.name.clone()).collect()

@@ -142,9 +142,7 @@ mod tests {
 
     #[test]
     fn a_crash_loop_is_a_back_off_or_restarts_without_getting_ready() {
-        let container = |restarts: u32, ready: bool, state: Value| {
-            json!({"name": "app", "image": "a", "imageID": "", "restartCount": restarts, "ready": ready, "state": state})
-        };
+        let container = |restarts: u32, ready: bool, state: Value| json!({"name": "app", "image": "a", "imageID": "", "restartCount": restarts, "ready": ready, "state": state});
         check(container(1, false, json!({"waiting": {"reason": "CrashLoopBackOff"}})), true);
         check(container(3, false, json!({"running": {}})), true);
         check(container(3, true, json!({"running": {}})), false);

@@ -67,7 +67,12 @@ impl Memory {
 ///
 /// # Errors
 /// When the Release has changed, or the API server refuses.
-pub async fn publish(context: &Context, key: &Key, release: &Release, status: &ReleaseStatus) -> Result<String, Refusal> {
+pub async fn publish(
+    context: &Context,
+    key: &Key,
+    release: &Release,
+    status: &ReleaseStatus,
+) -> Result<String, Refusal> {
     let status = json!(status);
     let object = write(context, Resource::Release, key, release.metadata.resource_version.as_deref(), status).await?;
     context.memory.forget(key);

@@ -38,7 +38,8 @@ struct State<K> {
 impl<K: Ord + Clone + Debug + Send + Sync + 'static> Queue<K> {
     /// An empty queue, of this name in metrics.
     pub fn new(name: &'static str, metrics: Metrics) -> Arc<Self> {
-        let state = State { due: BTreeMap::new(), order: BTreeSet::new(), working: BTreeSet::new(), ready: BTreeMap::new() };
+        let state =
+            State { due: BTreeMap::new(), order: BTreeSet::new(), working: BTreeSet::new(), ready: BTreeMap::new() };
         Arc::new(Self { state: Mutex::new(state), changed: Notify::new(), metrics, name })
     }
 

@@ -32,7 +32,11 @@ pub async fn reconcile(context: Arc<Context>, key: Key) {
     let span = info_span!("reconcile", release = %key, revision = tracing::field::Empty);
     let started = Instant::now();
     let result = look(&context, &key, &release).instrument(span).await;
-    context.metrics.reconciled(NAME, started.elapsed(), result.as_ref().map(|_| ()).map_err(|failure| failure.1.category()));
+    context.metrics.reconciled(
+        NAME,
+        started.elapsed(),
+        result.as_ref().map(|_| ()).map_err(|failure| failure.1.category()),
+    );
     match result {
         Ok(()) => context.backoff.reset(&key),
         Err((_, Refusal::NotLeading)) => {}
@@ -77,14 +81,19 @@ async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<()
     debug!(phase = %next.phase, publish, writes = writes.len(), ?wake, message = next.message, "decided");
 
     context.pods.watch(context, key, &watch_pods);
-    context.measures.only(key, next.exposed.as_ref().and(next.candidate.as_ref().or(next.stable.as_ref())).map(|r| r.revision.as_str()));
+    context.measures.only(
+        key,
+        next.exposed.as_ref().and(next.candidate.as_ref().or(next.stable.as_ref())).map(|r| r.revision.as_str()),
+    );
     if let Some(wake) = wake {
         context.releases.add_at(key.clone(), context.clock.instant(wake));
     }
 
     let changed = release.status.as_ref() != Some(&next);
     if publish && changed {
-        let version = publish::publish(context, key, release, &next).await.map_err(|refusal| ("publish status".into(), refusal))?;
+        let version = publish::publish(context, key, release, &next)
+            .await
+            .map_err(|refusal| ("publish status".into(), refusal))?;
         act::rebase(&mut writes, &plan.resource_version, &version);
         if status.phase != next.phase {
             info!(from = %status.phase, to = %next.phase, message = next.message, "phase");
@@ -104,9 +113,9 @@ async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<()
 }
 
 async fn write(context: &Context, key: &Key, writes: &[Write]) -> Result<(), Failure> {
-    let done = act::act(context, &key.namespace, writes).await.map_err(|(write, refusal)| {
-        (format!("{} ({:?} {})", write.purpose, write.kind, write.name), refusal)
-    })?;
+    let done = act::act(context, &key.namespace, writes)
+        .await
+        .map_err(|(write, refusal)| (format!("{} ({:?} {})", write.purpose, write.kind, write.name), refusal))?;
     if done > 0 {
         context.releases.add(key.clone());
     }

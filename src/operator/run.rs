@@ -4,13 +4,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use kube::{
-    Api, Client, Config,
-    api::PostParams,
-    client::ClientBuilder,
-    core::GroupVersionKind,
-    discovery,
-};
+use kube::{Api, Client, Config, api::PostParams, client::ClientBuilder, core::GroupVersionKind, discovery};
 use lockkeeper_adapters::{
     address::AddressPolicy,
     endpoint::EndpointError,

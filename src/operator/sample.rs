@@ -25,7 +25,11 @@ pub fn of(key: &Key, status: &ReleaseStatus) -> ReleaseSample {
         gates: status
             .gates
             .iter()
-            .map(|gate| GateSample { name: gate.name.clone(), kind: gate_kind(gate.kind), state: gate_state(gate.state) })
+            .map(|gate| GateSample {
+                name: gate.name.clone(),
+                kind: gate_kind(gate.kind),
+                state: gate_state(gate.state),
+            })
             .collect(),
         checks: status
             .checks

@@ -57,11 +57,7 @@ impl<'a> Story<'a> {
     }
 
     /// Waits until the status of `web` is as `condition` wants it; for one of an older spec it is not asked.
-    pub async fn await_status(
-        &self,
-        what: &str,
-        condition: impl Fn(&ReleaseStatus) -> bool,
-    ) -> Result<ReleaseStatus> {
+    pub async fn await_status(&self, what: &str, condition: impl Fn(&ReleaseStatus) -> bool) -> Result<ReleaseStatus> {
         let found = wait::object(&self.api::<Release>(), "web", what, LIMIT, |release| {
             release.is_some_and(|release| current(release).is_some_and(&condition))
         })
@@ -91,7 +87,8 @@ impl<'a> Story<'a> {
     /// Waits until the release pauses at this weight and the gateway has it.
     pub async fn await_confirmed(&self, weight: u8) -> Result<ReleaseStatus> {
         self.await_status(&format!("pause at {weight} %"), |status| {
-            status.phase == Phase::Paused && status.weight.is_some_and(|now| now.desired == weight && now.confirmed == weight)
+            status.phase == Phase::Paused
+                && status.weight.is_some_and(|now| now.desired == weight && now.confirmed == weight)
         })
         .await
     }

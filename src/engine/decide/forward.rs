@@ -175,6 +175,7 @@ impl<'a> Run<'a> {
             (None, _) | (_, None) => Round::broken("workloads were added mid-way: abort, and release again"),
         });
         if !joined.served {
+            self.enter(Phase::Progressing);
             return self.progressing(joined, &target);
         }
         self.weight(target.weight, Some(target.weight));
@@ -189,7 +190,6 @@ impl<'a> Run<'a> {
 
     /// The step's scale and weight are on their way.
     fn progressing(&mut self, joined: Joined, target: &Target) -> Turn {
-        self.enter(Phase::Progressing);
         let position = self.next.step.as_ref().map(|s| s.position.clone()).unwrap_or_default();
         let waiting = self.next.step.as_mut().map(|step| step.waiting.get_or_insert(Time(self.now)).0);
         let deadline = waiting.and_then(|since| since.checked_add(self.plan.progress_deadline).ok());
@@ -381,7 +381,6 @@ impl<'a> Run<'a> {
             let target = Target::at(&self.plan.steps, usize::MAX);
             let turn = self.progressing(joined, &target);
             if let Turn::Now(mut doing) = turn {
-                self.enter(Phase::Promoting);
                 doing.message = format!("version {} takes the stable version's place", candidate.version);
                 return Turn::Now(doing);
             }

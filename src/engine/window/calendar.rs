@@ -123,6 +123,11 @@ impl Calendar {
 }
 
 impl State {
+    /// Whether `holds_until` is when the window changes, and not only how far ahead has been looked.
+    pub fn in_sight(&self) -> bool {
+        !self.active || self.next_end.is_some()
+    }
+
     fn active_until(end: Timestamp, next_start: Option<Timestamp>) -> Self {
         Self { active: true, next_start, next_end: Some(end), holds_until: Some(end) }
     }

@@ -28,6 +28,9 @@ pub(super) enum Starts {
 /// Day from which a cron expression is tried out; any would do.
 const CRON_TRIED_FROM: DateTime = date(2000, 1, 1).at(0, 0, 0, 0);
 
+/// Years for which the starts of a rule with COUNT are listed: some rules meet their day once in a generation.
+const LISTED_YEARS: i64 = 100;
+
 impl Starts {
     /// Starts at or after this time, in order.
     pub(super) fn from(&self, at: DateTime) -> Box<dyn Iterator<Item = DateTime> + '_> {
@@ -71,7 +74,10 @@ impl Starts {
         let (rule, count) =
             Rule::parse(text, start, zone).map_err(|faults| faults.into_iter().map(named).collect::<Vec<_>>())?;
         let starts = match count {
-            Some(count) => Self::Listed(rule.from(start).take(count).collect()),
+            Some(count) => {
+                let in_sight = |at: &DateTime| i64::from(at.year()) - i64::from(start.year()) < LISTED_YEARS;
+                Self::Listed(rule.from(start).take_while(in_sight).take(count).collect())
+            }
             None => Self::Rule(Box::new(rule)),
         };
         if starts.from(start).next().is_none() {

@@ -234,6 +234,21 @@ fn a_namespace_selector_of_a_team_is_a_fault_that_touches_no_other_team() {
 }
 
 #[test]
+fn what_a_window_says_does_not_depend_on_what_it_was_asked_before() {
+    let endless = "schedule: {start: '2020-01-01T00:00:00', timeZone: UTC, duration: 24h, recurrence: FREQ=DAILY}";
+    for spec in [OFFICE, CHRISTMAS, endless] {
+        let window = window("platform/any", "Freeze", &[spec]);
+        let calendar = Calendar::parse(&window.0.observed.spec.schedule).unwrap();
+        for now in
+            [OPEN, OPEN, EVENING, FROZEN, OPEN, "2026-11-25T09:30:00Z", "2026-11-25T16:00:00Z", "2030-01-01T00:00:00Z"]
+        {
+            let now = now.parse().unwrap();
+            assert_eq!(window.at(OPERATOR, now), Some(calendar.at(now)), "{spec} at {now}");
+        }
+    }
+}
+
+#[test]
 fn a_recorded_window_is_the_same_when_it_is_replayed() {
     for spec in [CHRISTMAS, OFFICE, BROKEN] {
         let window = window("platform/any", "Freeze", &[spec, "reason: any", "covers: [Start]"]);

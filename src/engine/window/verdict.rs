@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use jiff::Timestamp;
 use lockkeeper_api::deployment_window::WindowAction;
 
-use super::{Calendar, WindowName, WindowReason, WindowVerdict, WindowView};
+use super::{Calendar, State, WindowName, WindowReason, WindowVerdict, WindowView};
 
 /// Instants at which windows change that are looked at to find when the verdict changes.
 const CHANGES_MAX: usize = 32;
@@ -15,10 +15,19 @@ const NAMED_MAX: usize = 5;
 /// The windows of one namespace that are about the release and the exposure in question.
 pub(super) struct Layer<'a>(pub Vec<Asked<'a>>);
 
-/// A window with its calendar, or with what is wrong with it.
+/// A window at an instant, with what is wrong with it.
 pub(super) struct Asked<'a> {
     pub window: &'a WindowView,
-    pub calendar: Result<&'a Calendar, Vec<String>>,
+    course: Course<'a>,
+    faults: Vec<String>,
+}
+
+/// A window's way through time.
+#[derive(Clone, Copy)]
+struct Course<'a> {
+    action: WindowAction,
+    /// None if the window cannot be read.
+    read: Option<(&'a Calendar, State)>,
 }
 
 /// What one window says at an instant.
@@ -42,16 +51,16 @@ struct Closing<'a> {
 }
 
 /// What the layers say together.
-pub(super) fn of(layers: &[Layer<'_>; 2], now: Timestamp) -> WindowVerdict {
-    let mut closings: Vec<Closing<'_>> = layers.iter().flat_map(|layer| layer.closings(now)).collect();
+pub(super) fn of(layers: &[Layer<'_>; 2]) -> WindowVerdict {
+    let mut closings: Vec<Closing<'_>> = layers.iter().flat_map(Layer::closings).collect();
     // Stable, so that the platform's come first among equals.
     closings.sort_by_key(|closing| Reverse(closing.reason));
-    let next_change = next_change(layers, now);
+    let next_change = next_change(layers);
     let Some(first) = closings.first() else {
-        let opening: Vec<&Asked<'_>> = layers.iter().flat_map(|layer| layer.saying(Says::Opens, now)).collect();
+        let opening: Vec<&Asked<'_>> = layers.iter().flat_map(|layer| layer.saying(Says::Opens)).collect();
         let message = match opening.is_empty() {
             true => "open: no window closes".into(),
-            false => format!("open: allowed by {}", list(opening.iter().map(|asked| asked.until_end(now)), ", ")),
+            false => format!("open: allowed by {}", list(opening.iter().map(|asked| asked.until_end()), ", ")),
         };
         let windows = opening.into_iter().map(Asked::name).collect();
         return WindowVerdict { open: true, reason: WindowReason::Open, message, windows, next_change };
@@ -66,49 +75,82 @@ pub(super) fn of(layers: &[Layer<'_>; 2], now: Timestamp) -> WindowVerdict {
 }
 
 /// Steps from change to change of any window until the layers together say something else.
-fn next_change(layers: &[Layer<'_>], now: Timestamp) -> Option<Timestamp> {
-    let open = |at| layers.iter().all(|layer| layer.open(at));
-    let open_now = open(now);
-    let mut at = now;
+fn next_change(layers: &[Layer<'_>; 2]) -> Option<Timestamp> {
+    let mut courses = layers.each_ref().map(|layer| layer.0.iter().map(|asked| asked.course).collect::<Vec<_>>());
+    let all_open = |courses: &[Vec<Course<'_>>; 2]| courses.iter().all(|layer| open(layer));
+    let open_now = all_open(&courses);
+    let mut at = None;
     for _ in 0..CHANGES_MAX {
-        let calendars = layers.iter().flat_map(|layer| &layer.0).filter_map(|asked| asked.calendar.as_ref().ok());
-        at = calendars.filter_map(|calendar| calendar.at(at).holds_until).min()?;
-        if open(at) != open_now {
+        let next = courses.iter().flatten().filter_map(Course::holds_until).min_by_key(|(until, _)| *until);
+        let (next, in_sight) = next?;
+        at = Some(next);
+        // What follows an end out of sight would be reckoned anew at each step.
+        if !in_sight {
+            break;
+        }
+        courses.iter_mut().flatten().for_each(|course| course.advance(next));
+        if all_open(&courses) != open_now {
             break;
         }
     }
-    Some(at)
+    at
+}
+
+/// Whether the windows of one layer let exposure grow.
+fn open(layer: &[Course<'_>]) -> bool {
+    let says = |says: Says| layer.iter().any(|course| course.says() == says);
+    !says(Says::Closes) && (says(Says::Opens) || !says(Says::Waits))
+}
+
+impl<'a> Course<'a> {
+    fn says(&self) -> Says {
+        match (self.action, self.read.map(|(_, state)| state.active)) {
+            (WindowAction::Freeze, Some(true) | None) => Says::Closes,
+            (WindowAction::Freeze, Some(false)) => Says::Nothing,
+            (WindowAction::Allow, Some(true)) => Says::Opens,
+            (WindowAction::Allow, Some(false) | None) => Says::Waits,
+        }
+    }
+
+    /// Until when the window says the same for certain, and whether it changes then.
+    fn holds_until(&self) -> Option<(Timestamp, bool)> {
+        let (_, state) = self.read?;
+        Some((state.holds_until?, state.in_sight()))
+    }
+
+    fn advance(&mut self, to: Timestamp) {
+        if let Some((calendar, state)) = &mut self.read
+            && state.holds_until.is_some_and(|until| until <= to)
+        {
+            *state = calendar.at(to);
+        }
+    }
 }
 
 impl<'a> Layer<'a> {
-    fn saying(&self, says: Says, at: Timestamp) -> impl Iterator<Item = &Asked<'a>> {
-        self.0.iter().filter(move |asked| asked.says(at) == says)
+    fn saying(&self, says: Says) -> impl Iterator<Item = &Asked<'a>> {
+        self.0.iter().filter(move |asked| asked.course.says() == says)
     }
 
-    fn open(&self, at: Timestamp) -> bool {
-        self.saying(Says::Closes, at).next().is_none()
-            && (self.saying(Says::Opens, at).next().is_some() || self.saying(Says::Waits, at).next().is_none())
-    }
-
-    fn closings(&self, now: Timestamp) -> Vec<Closing<'_>> {
-        let mut closings: Vec<Closing<'_>> = self.saying(Says::Closes, now).map(|asked| asked.frozen(now)).collect();
-        if self.saying(Says::Opens, now).next().is_none() {
+    fn closings(&self) -> Vec<Closing<'_>> {
+        let mut closings: Vec<Closing<'_>> = self.saying(Says::Closes).map(Asked::frozen).collect();
+        if self.saying(Says::Opens).next().is_none() {
             let (sound, faulty): (Vec<_>, Vec<_>) =
-                self.saying(Says::Waits, now).partition(|asked| asked.calendar.is_ok());
+                self.saying(Says::Waits).partition(|asked| asked.course.read.is_some());
             closings.extend(faulty.into_iter().filter_map(Asked::fault));
-            closings.extend((!sound.is_empty()).then(|| waiting(sound, now)));
+            closings.extend((!sound.is_empty()).then(|| waiting(sound)));
         }
         closings
     }
 }
 
 /// That none of these Allow windows is open, and which ones open next.
-fn waiting<'a>(windows: Vec<&'a Asked<'a>>, now: Timestamp) -> Closing<'a> {
+fn waiting<'a>(windows: Vec<&'a Asked<'a>>) -> Closing<'a> {
     let mut next: Vec<(Timestamp, String)> = windows
         .iter()
         .filter_map(|asked| {
-            let calendar = asked.calendar.as_ref().ok()?;
-            let start = calendar.at(now).next_start?;
+            let (calendar, state) = asked.course.read?;
+            let start = state.next_start?;
             Some((start, format!("{} opens at {}", asked.title(), local(start, calendar))))
         })
         .collect();
@@ -126,14 +168,13 @@ fn waiting<'a>(windows: Vec<&'a Asked<'a>>, now: Timestamp) -> Closing<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn says(&self, at: Timestamp) -> Says {
-        let active = self.calendar.as_ref().map(|calendar| calendar.at(at).active);
-        match (self.window.0.observed.spec.action, active) {
-            (WindowAction::Freeze, Ok(true) | Err(_)) => Says::Closes,
-            (WindowAction::Freeze, Ok(false)) => Says::Nothing,
-            (WindowAction::Allow, Ok(true)) => Says::Opens,
-            (WindowAction::Allow, Ok(false) | Err(_)) => Says::Waits,
-        }
+    pub(super) fn new(window: &'a WindowView, operator_namespace: &str, now: Timestamp) -> Self {
+        let action = window.0.observed.spec.action;
+        let (read, faults) = match window.calendar(operator_namespace) {
+            Ok(calendar) => (Some((calendar, window.state(calendar, now))), Vec::new()),
+            Err(faults) => (None, faults),
+        };
+        Self { window, course: Course { action, read }, faults }
     }
 
     fn name(&self) -> WindowName {
@@ -155,32 +196,31 @@ impl<'a> Asked<'a> {
     }
 
     /// The active window and its end.
-    fn until_end(&self, now: Timestamp) -> String {
-        let end = self.calendar.as_ref().ok().and_then(|calendar| Some(local(calendar.at(now).next_end?, calendar)));
+    fn until_end(&self) -> String {
+        let end = self.course.read.and_then(|(calendar, state)| Some(local(state.next_end?, calendar)));
         match end {
             Some(end) => format!("{} until {end}", self.title()),
             None => format!("{} with no end in sight", self.title()),
         }
     }
 
-    fn frozen(&'a self, now: Timestamp) -> Closing<'a> {
+    fn frozen(&'a self) -> Closing<'a> {
         self.fault().unwrap_or_else(|| Closing {
             reason: WindowReason::Frozen,
-            message: format!("closed by freeze {}", self.until_end(now)),
+            message: format!("closed by freeze {}", self.until_end()),
             windows: vec![self],
         })
     }
 
     fn fault(&'a self) -> Option<Closing<'a>> {
-        let faults = self.calendar.as_ref().err()?;
-        let action = match self.window.0.observed.spec.action {
+        let first = self.faults.first()?;
+        let action = match self.course.action {
             WindowAction::Allow => "allow window",
             WindowAction::Freeze => "freeze",
         };
-        let first = faults.first().map_or("", String::as_str);
-        let more = match faults.len() {
-            0 | 1 => String::new(),
-            several => format!(" (and {} more in its status)", several - 1),
+        let more = match self.faults.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more in its status)"),
         };
         let message = format!("closed as {action} {} is invalid: {first}{more}", self.title());
         Some(Closing { reason: WindowReason::InvalidWindow, message, windows: vec![self] })

@@ -1,12 +1,10 @@
 //! The kinds of object that are watched.
 
-use k8s_openapi::{
-    api::{
-        admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
-        apps::v1::{ControllerRevision, Deployment, ReplicaSet},
-        core::v1::{Namespace, Service},
-        discovery::v1::EndpointSlice,
-    },
+use k8s_openapi::api::{
+    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+    apps::v1::{ControllerRevision, Deployment, ReplicaSet},
+    core::v1::{Namespace, Service},
+    discovery::v1::EndpointSlice,
 };
 use kube::api::ApiResource;
 use lockkeeper_api::{Decision, DeploymentWindow, Release, RollbackPolicy};
@@ -86,9 +84,11 @@ impl Resource {
             Self::MutatingAdmissionPolicy => {
                 named("admissionregistration.k8s.io", "MutatingAdmissionPolicy", "mutatingadmissionpolicies")
             }
-            Self::MutatingAdmissionPolicyBinding => {
-                named("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings")
-            }
+            Self::MutatingAdmissionPolicyBinding => named(
+                "admissionregistration.k8s.io",
+                "MutatingAdmissionPolicyBinding",
+                "mutatingadmissionpolicybindings",
+            ),
         }
     }
 

@@ -51,8 +51,10 @@ fn verdict(data: &Value, namespace: &str, generation: Option<i64>) -> Verdict {
     let said = list(&data["status"]["parents"]);
     let mut outstanding = wanted.is_empty();
     for parent in wanted {
-        let reports: Vec<_> =
-            said.iter().filter(|report| identity(&report["parentRef"], namespace) == identity(parent, namespace)).collect();
+        let reports: Vec<_> = said
+            .iter()
+            .filter(|report| identity(&report["parentRef"], namespace) == identity(parent, namespace))
+            .collect();
         outstanding |= reports.is_empty();
         for report in reports {
             match judge(report, generation) {
@@ -68,7 +70,8 @@ fn verdict(data: &Value, namespace: &str, generation: Option<i64>) -> Verdict {
 fn judge(report: &Value, generation: Option<i64>) -> Verdict {
     let current = |kind: &str| {
         list(&report["conditions"]).iter().find(|condition| {
-            condition["type"] == kind && condition["observedGeneration"].as_i64().unwrap_or_default() >= generation.unwrap_or_default()
+            condition["type"] == kind
+                && condition["observedGeneration"].as_i64().unwrap_or_default() >= generation.unwrap_or_default()
         })
     };
     let (accepted, resolved) = (current("Accepted"), current("ResolvedRefs"));
@@ -79,7 +82,11 @@ fn judge(report: &Value, generation: Option<i64>) -> Verdict {
             return Verdict::Refused(format!("{parent} says {}={}: {}", part("type"), part("status"), part("reason")));
         }
     }
-    if accepted.is_some_and(|condition| condition["status"] == "True") { Verdict::Accepted } else { Verdict::Outstanding }
+    if accepted.is_some_and(|condition| condition["status"] == "True") {
+        Verdict::Accepted
+    } else {
+        Verdict::Outstanding
+    }
 }
 
 /// What tells one parentRef from another, with the defaults of the Gateway API.

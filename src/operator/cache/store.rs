@@ -39,9 +39,14 @@ pub struct Version {
 
 #[derive(Debug)]
 enum Slot<V> {
-    Held { version: Version, value: V },
+    Held {
+        version: Version,
+        value: V,
+    },
     /// We have deleted the object, and the watch has not said so yet.
-    Gone { uid: String },
+    Gone {
+        uid: String,
+    },
 }
 
 /// Objects of one kind.
@@ -146,13 +151,12 @@ impl<V> Store<V> {
 
     /// The objects of one namespace, by name.
     pub fn within<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (&'a Key, &'a V)> {
-        self.slots
-            .range(Key::new(namespace, "")..)
-            .take_while(move |(key, _)| key.namespace == namespace)
-            .filter_map(|(key, slot)| match slot {
+        self.slots.range(Key::new(namespace, "")..).take_while(move |(key, _)| key.namespace == namespace).filter_map(
+            |(key, slot)| match slot {
                 Slot::Held { value, .. } => Some((key, value)),
                 Slot::Gone { .. } => None,
-            })
+            },
+        )
     }
 
     /// All objects.
