@@ -1,11 +1,17 @@
-.PHONY: help test lint crds cluster clean
+.PHONY: help demo test e2e lint crds cluster clean operator
 
 help: ## these targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
+demo: operator ## a good and a bad release under traffic; BAD_ERRORS=0: both good
+	cargo run --quiet -p lockkeeper-e2e --bin lockkeeper-demo
+
 test: ## all tests: units and properties, then the local cluster
 	cargo test --workspace --lib --bins
-	cargo test -p lockkeeper-e2e --test cluster
+	$(MAKE) --no-print-directory e2e
+
+e2e: operator ## the local cluster only; STORY=name for some stories
+	cargo test -p lockkeeper-e2e $(if $(STORY),--test stories -- $(STORY),--test cluster)
 
 lint: ## format and clippy, without a warning
 	cargo fmt --all --check
@@ -19,3 +25,6 @@ cluster: ## a local cluster for kubectl, until Ctrl-C
 
 clean: ## what was built here; the tools in the cache stay
 	cargo clean
+
+operator:
+	cargo build --quiet -p lockkeeper
