@@ -253,13 +253,18 @@ fn retire(scene: &Scene<'_>, rs: &ReplicaSetView, round: &mut Round) {
     }
 }
 
-/// Gives the Deployment back to its controller, if it wants what runs; else it stays held.
+/// Gives the Deployment back to its controller, if it wants what runs; else it stays held, or, when the Release goes,
+/// paused without our marks, for its owner to resume.
 fn give_back(scene: &Scene<'_>, new: &ReplicaSetView, round: &mut Round) {
     let deployment = scene.deployment;
-    // Pods of the version left must be gone before the Services are unpinned; history has none by now.
+    let leave = scene.plan.deleting;
     if deployment.digest != new.digest {
         let images = images_back(scene, new);
-        let goal = DeploymentGoal { hold: Some(scene.hold.into()), paused: Some(true), leave: false, images };
+        let goal = if leave && images.is_none() {
+            DeploymentGoal { leave, ..DeploymentGoal::default() }
+        } else {
+            DeploymentGoal { hold: Some(scene.hold.into()), paused: Some(true), leave: false, images }
+        };
         round.writes.extend(write::deployment(&scene.plan.name, deployment, &goal));
         return;
     }
@@ -269,7 +274,8 @@ fn give_back(scene: &Scene<'_>, new: &ReplicaSetView, round: &mut Round) {
         round.pending = Some(super::Pending::Progress(format!("waiting for Deployment {} to count its pods", deployment.name)));
         return;
     }
-    let goal = DeploymentGoal { hold: None, paused: Some(scene.plan.setting.paused_at_rest), leave: false, images: None };
+    let paused = scene.plan.setting.paused_at_rest && !leave;
+    let goal = DeploymentGoal { hold: None, paused: Some(paused), leave, images: None };
     round.writes.extend(write::deployment(&scene.plan.name, deployment, &goal));
 }
 

@@ -4,10 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lockkeeper_api::release::{GoingBack, GoingBackCause, Phase, RevisionStatus};
 
 use super::{Doing, Run, Turn, Waits, earliest};
-use crate::{
-    converge::{self, Keep, Round, dismantle},
-    write::{self, DeploymentGoal},
-};
+use crate::converge::{self, Keep, Round, dismantle};
 
 impl Run<'_> {
     /// Turns round: the candidate is left, the stable version takes everything.
@@ -181,31 +178,9 @@ impl Run<'_> {
         let done = joined.done();
         doing.writes = joined.writes;
         if done {
-            doing.writes = self.part();
-            if doing.writes.is_empty() {
-                doing.writes.extend(self.finalizer(false));
-            }
+            doing.writes.extend(self.finalizer(false));
         }
         Some(Turn::Now(doing))
-    }
-
-    /// Takes our marks from the Deployments; one with an unproven template stays paused, now by its owner.
-    fn part(&mut self) -> Vec<write::Write> {
-        let mut writes = Vec::new();
-        for view in &self.world.workloads {
-            let Some(deployment) = &view.deployment else { continue };
-            if deployment.marks.is_empty() {
-                continue;
-            }
-            let runs = view.replica_sets.iter().any(|rs| rs.controlled && rs.digest == deployment.digest);
-            let goal = DeploymentGoal { paused: runs.then_some(false), leave: true, ..DeploymentGoal::default() };
-            writes.extend(write::deployment(&self.plan.name, deployment, &goal));
-            if !runs && deployment.paused {
-                let note = format!("Deployment {} stays paused: its template has not been proven", deployment.name);
-                self.event("StaysPaused", true, note);
-            }
-        }
-        writes
     }
 }
 
