@@ -59,7 +59,10 @@ impl FromStr for Duration {
     type Err = DurationError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse(text).filter(|seconds| *seconds <= DURATION_MAX_SECONDS).map(Self).ok_or_else(|| DurationError(text.into()))
+        parse(text)
+            .filter(|seconds| *seconds <= DURATION_MAX_SECONDS)
+            .map(Self)
+            .ok_or_else(|| DurationError(text.into()))
     }
 }
 
@@ -137,7 +140,11 @@ impl Serialize for True {
 
 impl<'de> Deserialize<'de> for True {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if bool::deserialize(deserializer)? { Ok(Self) } else { Err(de::Error::custom("can only be true: leave it out otherwise")) }
+        if bool::deserialize(deserializer)? {
+            Ok(Self)
+        } else {
+            Err(de::Error::custom("can only be true: leave it out otherwise"))
+        }
     }
 }
 
@@ -161,9 +168,13 @@ mod tests {
 
     #[test]
     fn durations_read_and_write_back() {
-        for (text, seconds, canonical) in
-            [("90s", 90, "1m30s"), ("10m", 600, "10m"), ("1h30m", 5400, "1h30m"), ("0s", 0, "0s"), ("8784h", 31_622_400, "8784h")]
-        {
+        for (text, seconds, canonical) in [
+            ("90s", 90, "1m30s"),
+            ("10m", 600, "10m"),
+            ("1h30m", 5400, "1h30m"),
+            ("0s", 0, "0s"),
+            ("8784h", 31_622_400, "8784h"),
+        ] {
             let duration: Duration = text.parse().unwrap();
             assert_eq!((duration.as_secs(), duration.to_string().as_str()), (seconds, canonical), "{text}");
         }

@@ -4,7 +4,13 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use lockkeeper_api::release::{GateState, Phase, ReleaseStatus};
 
-use crate::{analysis, decide::Waits, plan::Plan, world::World};
+use crate::{
+    analysis,
+    contest::{Contest, Field},
+    decide::{Waits, ends_in},
+    plan::Plan,
+    world::World,
+};
 
 /// The conditions of a status; times are kept where nothing has changed.
 pub fn conditions(
@@ -12,23 +18,42 @@ pub fn conditions(
     status: &ReleaseStatus,
     plan: &Plan,
     world: &World,
+    contests: &[(Field, Contest)],
     waits: Waits,
     now: Timestamp,
 ) -> Vec<Condition> {
     let (ready, reconciling, stalled) = table(status.phase, waits);
     let reason = reason(status);
-    let went_back = status.phase == Phase::RolledBack || status.going_back.is_some();
     let mut wanted = vec![
         ("Ready", ready, reason.clone(), status.message.clone()),
         ("Reconciling", reconciling, reason.clone(), status.message.clone()),
         ("Stalled", stalled, reason, status.message.clone()),
     ];
-    if let (true, Some(going)) = (went_back, &status.going_back) {
-        wanted.push(("RolledBack", going.finished.is_some(), format!("{:?}", going.cause), going.message.clone()));
+    if let Some(going) = status.going_back.as_ref().filter(|going| ends_in(going.cause).is_some()) {
+        let cause = format!("{:?}", going.cause);
+        let version = status.stable.as_ref().map(|stable| stable.version.as_str()).unwrap_or_default();
+        let restored = match going.finished {
+            Some(_) => format!("version {version} has all the traffic"),
+            None => format!("traffic is on its way to version {version}"),
+        };
+        wanted.push(("RolledBack", true, cause.clone(), going.message.clone()));
+        wanted.push(("Restored", going.finished.is_some(), cause, restored));
+    }
+    for (field, kind, reason) in [
+        (Field::Traffic, "TrafficContested", "RoutesOrServicesChangedBack"),
+        (Field::Template, "TemplateContested", "TemplateChangedBack"),
+    ] {
+        let fights: Vec<_> = contests.iter().filter(|(f, _)| *f == field).map(|(_, c)| c.message.as_str()).collect();
+        if !fights.is_empty() {
+            wanted.push((kind, true, reason.into(), fights.join("; ")));
+        }
     }
     let other: Vec<_> = world.workloads.iter().flat_map(|view| &view.other_services).cloned().collect();
     if !other.is_empty() && plan.workloads.iter().any(|work| work.services.is_some()) {
-        let message = format!("Services {} select the same pods and send them traffic by pod count: name them in pin", other.join(", "));
+        let message = format!(
+            "Services {} select the same pods and send them traffic by pod count: name them in pin",
+            other.join(", ")
+        );
         wanted.push(("TrafficShared", true, "OtherServices".into(), message));
     }
     let dated = wanted.into_iter().map(|(kind, state, reason, message)| {
@@ -50,6 +75,7 @@ pub fn conditions(
 fn table(phase: Phase, waits: Waits) -> (bool, bool, bool) {
     match phase {
         Phase::Stable | Phase::Baking if waits == Waits::Machines => (true, true, false),
+        Phase::Waiting | Phase::Paused if waits == Waits::Mending => (false, false, true),
         Phase::Stable | Phase::Baking | Phase::Waiting | Phase::Paused => (true, false, false),
         Phase::Progressing | Phase::Promoting | Phase::RollingBack => (false, true, false),
         Phase::RolledBack | Phase::Aborted | Phase::Rejected | Phase::Invalid => (false, false, true),

@@ -27,7 +27,7 @@ use lockkeeper_api::{names::POD_TEMPLATE_HASH, release::WorkloadRevision};
 use crate::{
     plan::{Plan, Services, WorkloadPlan},
     traffic,
-    world::{DeploymentView, ReplicaSetView, RouteView, ServiceView, WorkloadView},
+    world::{DeploymentView, ReplicaSetView, Role, RouteView, ServiceView, WorkloadView},
     write::{self, Write},
 };
 
@@ -76,7 +76,7 @@ pub struct Round {
 
 impl Round {
     /// One or more writes that have to be seen before anything else is decided.
-    fn write(writes: impl IntoIterator<Item = Write>) -> Self {
+    pub fn write(writes: impl IntoIterator<Item = Write>) -> Self {
         Self { writes: writes.into_iter().collect(), ..Self::default() }
     }
 
@@ -132,12 +132,6 @@ impl<'a> Scene<'a> {
         self.routes().map(|r| traffic::seen(&r.rules, services.backends()).most).max().unwrap_or(0)
     }
 
-    /// The smallest share of the candidate's Service in any route, in percent.
-    fn least(&self) -> u8 {
-        let Some(services) = self.services() else { return 0 };
-        self.routes().map(|r| traffic::seen(&r.rules, services.backends()).least).min().unwrap_or(0)
-    }
-
     /// Edits of the routes that do not yet carry this share; none is the user's own route.
     fn weigh(&self, share: Option<u8>) -> Vec<Write> {
         let Some(services) = self.services() else { return Vec::new() };
@@ -161,6 +155,15 @@ impl<'a> Scene<'a> {
         let Some(accepted) = latest else { return Confirmation::Confirmed };
         let until = accepted.checked_add(self.plan.setting.settle).unwrap_or(accepted);
         if until <= self.now { Confirmation::Confirmed } else { Confirmation::Settling(until) }
+    }
+
+    /// A round that waits for Services and routes that the plan names and nobody has made, or none if all are there.
+    fn absent(&self) -> Option<Round> {
+        let service = self.services().filter(|services| self.service(&services.stable).is_none());
+        let service = service.map(|services| format!("Service {}", services.stable));
+        let routes = self.work.routes.iter().filter(|name| !self.view.routes.contains_key(*name));
+        let all: Vec<_> = service.into_iter().chain(routes.map(|name| format!("HTTPRoute {name}"))).collect();
+        (!all.is_empty()).then(|| Round::wait(format!("waiting for {}, which does not exist", all.join(", "))))
     }
 
     /// A round that waits for the gateway, or none if it has confirmed.
@@ -195,6 +198,18 @@ impl<'a> Scene<'a> {
     pub fn hold(&self, images: Option<Vec<write::ContainerImage>>) -> Option<Write> {
         let goal = write::DeploymentGoal { hold: Some(self.hold.into()), paused: Some(true), leave: false, images };
         write::deployment(&self.plan.name, self.deployment, &goal)
+    }
+
+    /// What somebody has resumed in spite of the hold: ReplicaSets that the Deployment's controller has scaled up beside the
+    /// version that carries the traffic. They are taken off, and then go like any candidate that is left.
+    fn take_off(&self, live: &str) -> Vec<Write> {
+        let resumed = self.view.replica_sets.iter().filter(|rs| rs.controlled && rs.hash != live && rs.replicas > 0);
+        resumed.map(|rs| write::detach(&self.plan.name, self.deployment, rs, Role::Candidate)).collect()
+    }
+
+    /// Holds a Deployment that is not to act on its template, and undoes what it has done if it was resumed.
+    pub fn hold_at(&self, live: &str) -> Vec<Write> {
+        self.hold(None).into_iter().chain(self.take_off(live)).collect()
     }
 
     /// Saves a version's template unless it is saved.

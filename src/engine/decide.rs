@@ -15,6 +15,8 @@ mod fault;
 mod forward;
 mod idle;
 
+pub(crate) use back::ends_in;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lockkeeper_api::release::{GoingBackCause, Phase, ReleaseStatus, RevisionStatus, WeightStatus};
@@ -22,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     analysis::{self, Facts, PolicyPlan, Side},
-    condition,
+    condition, contest,
     converge::{Pending, Round, Scene},
     plan::Plan,
     revision::{Wanted, wanted},
@@ -123,6 +125,8 @@ struct Run<'a> {
     events: Vec<Event>,
     faults: Vec<String>,
     wanted: Option<Wanted>,
+    /// When to look again, whatever is being done.
+    wake: Option<Timestamp>,
 }
 
 impl<'a> Run<'a> {
@@ -136,6 +140,7 @@ impl<'a> Run<'a> {
             events: Vec::new(),
             faults: fault::faults(plan, world),
             wanted: wanted(plan, world, status.stable.as_ref()),
+            wake: None,
         }
     }
 
@@ -148,8 +153,10 @@ impl<'a> Run<'a> {
         {
             return turn;
         }
+        if self.next.stable.is_none() {
+            return self.idle();
+        }
         match self.next.phase {
-            _ if self.next.stable.is_none() => self.idle(),
             Phase::Stable | Phase::RolledBack | Phase::Aborted | Phase::Rejected | Phase::Invalid => self.idle(),
             Phase::Waiting => self.waiting(),
             Phase::Progressing | Phase::Paused => self.stepping(),
@@ -299,6 +306,9 @@ impl<'a> Run<'a> {
             measure.extend(requests);
             doing.wake = earliest(doing.wake, next);
         }
+        let contests = if self.in_flight() { contest::all(self.plan, self.world, self.now) } else { Vec::new() };
+        let over = contests.iter().map(|(_, contest)| contest.until).min();
+        doing.wake = earliest(earliest(doing.wake, over), self.wake);
         if let Guard::Broken(why) = &self.world.guard
             && doing.waits == Waits::Decision
         {
@@ -309,7 +319,8 @@ impl<'a> Run<'a> {
         self.next.message = doing.message;
         let on_its_way = self.next.candidate.as_ref().or(self.next.stable.as_ref());
         self.next.version = on_its_way.map(|revision| revision.version.clone());
-        self.next.conditions = condition::conditions(before, &self.next, self.plan, self.world, doing.waits, self.now);
+        self.next.conditions =
+            condition::conditions(before, &self.next, self.plan, self.world, &contests, doing.waits, self.now);
         let watch_pods = self.watched();
         Outcome {
             publish: condition::meaningful(before, &self.next),
@@ -355,6 +366,7 @@ impl<'a> Run<'a> {
         self.next.step = None;
         self.next.weight = None;
         self.next.exposed = None;
+        self.next.unavailable_since = None;
         self.next.gates.clear();
         self.next.gates_at_start = None;
         self.next.checks.clear();

@@ -49,7 +49,8 @@ mod tests {
     #[test]
     fn a_replica_sets_copy_of_a_template_has_the_same_digest() {
         let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}});
-        let copy = json!({"metadata": {"labels": {"app": "web", "pod-template-hash": "abc"}}, "spec": {"containers": []}});
+        let copy =
+            json!({"metadata": {"labels": {"app": "web", "pod-template-hash": "abc"}}, "spec": {"containers": []}});
         assert_eq!(template_digest(&template), template_digest(&copy));
     }
 

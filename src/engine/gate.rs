@@ -52,7 +52,8 @@ impl Answer {
 
 /// Asks all gates, in order: suspend, validity, windows, approvals.
 pub fn ask(question: &Question<'_>) -> Vec<GateStatus> {
-    let answers = suspend(question).into_iter().chain(validity(question)).chain(windows(question)).chain(approvals(question));
+    let answers =
+        suspend(question).into_iter().chain(validity(question)).chain(windows(question)).chain(approvals(question));
     answers.map(|answer| overridden(question, answer)).map(|answer| dated(question, answer)).collect()
 }
 
@@ -89,8 +90,7 @@ fn windows(question: &Question<'_>) -> Option<Answer> {
     };
     let operator = &question.plan.setting.operator_namespace;
     let verdict = window::evaluate(&question.world.windows, &release, operator, question.exposure, question.now);
-    let mut answer =
-        Answer::new("windows", GateKind::Windows, verdict.open, verdict.reason.as_str(), verdict.message);
+    let mut answer = Answer::new("windows", GateKind::Windows, verdict.open, verdict.reason.as_str(), verdict.message);
     answer.next_change = verdict.next_change;
     Some(answer)
 }
@@ -201,7 +201,13 @@ fn overridden(question: &Question<'_>, answer: Answer) -> Answer {
     match latest.filter(|(until, _)| *until > question.now) {
         Some((until, decision)) => Answer {
             next_change: Some(until),
-            ..Answer::new(&answer.name, answer.kind, true, "Overridden", format!("passed by {} until {until}; it would be closed: {}", decision.by, answer.message))
+            ..Answer::new(
+                &answer.name,
+                answer.kind,
+                true,
+                "Overridden",
+                format!("passed by {} until {until}; it would be closed: {}", decision.by, answer.message),
+            )
         },
         None => answer,
     }

@@ -6,6 +6,7 @@
 
 pub mod analysis;
 mod condition;
+pub mod contest;
 mod converge;
 mod decide;
 mod digest;

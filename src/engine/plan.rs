@@ -248,7 +248,10 @@ fn approval_faults(steps: &[Step], gates: &Gates) -> Vec<String> {
     }
     for gate in &gates.approvals {
         if gate.before.is_none() && !asked.contains(&gate.name.as_str()) {
-            faults.push(format!("gates.approvals: {} is never asked for: give it before, or an approval step", gate.name));
+            faults.push(format!(
+                "gates.approvals: {} is never asked for: give it before, or an approval step",
+                gate.name
+            ));
         }
     }
     faults

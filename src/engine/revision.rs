@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     digest::{digest, template_digest, version_digest},
     plan::{Plan, WorkloadPlan},
-    world::{DeploymentView, World, WorkloadView},
+    world::{DeploymentView, WorkloadView, World},
     write::ContainerImage,
 };
 
@@ -99,7 +99,10 @@ pub fn images_to_set(work: &WorkloadPlan, deployment: &DeploymentView) -> Option
 }
 
 /// Those of some images that the Deployment does not have; none if it has them all.
-pub fn images_that_differ(images: &BTreeMap<String, String>, deployment: &DeploymentView) -> Option<Vec<ContainerImage>> {
+pub fn images_that_differ(
+    images: &BTreeMap<String, String>,
+    deployment: &DeploymentView,
+) -> Option<Vec<ContainerImage>> {
     let mut differing = Vec::new();
     for (list, init) in [("containers", false), ("initContainers", true)] {
         for container in deployment.template["spec"][list].as_array().into_iter().flatten() {
@@ -119,7 +122,11 @@ pub fn images_without_container<'a>(work: &'a WorkloadPlan, deployment: &Deploym
     work.images.keys().map(String::as_str).filter(|name| !names.contains(name)).collect()
 }
 
-fn first_image_that_differs(template: &Value, view: &WorkloadView, before: Option<&WorkloadRevision>) -> Option<String> {
+fn first_image_that_differs(
+    template: &Value,
+    view: &WorkloadView,
+    before: Option<&WorkloadRevision>,
+) -> Option<String> {
     let old = before.and_then(|before| view.replica_sets.iter().find(|rs| rs.hash == before.hash));
     let lists = ["containers", "initContainers"].map(|list| template["spec"][list].as_array());
     let all: Vec<_> = lists.into_iter().flatten().flatten().collect();

@@ -124,12 +124,16 @@ fn at_rest(refs: &[Value], backends: Backends<'_>) -> Vec<Value> {
 pub fn fault(rules: &Value, backends: Backends<'_>) -> Option<String> {
     let seen = seen(rules, backends);
     if seen.rules == 0 {
-        return Some(format!("sends nothing to Service {}: name that Service in a rule's backendRefs", backends.stable));
+        return Some(format!(
+            "sends nothing to Service {}: name that Service in a rule's backendRefs",
+            backends.stable
+        ));
     }
     let own = rule_backends(rules).filter(|refs| refs.iter().any(|r| is_service(r, backends.stable)));
     let largest = own.flat_map(|refs| at_rest(refs, backends)).map(|b| weight(&b)).max().unwrap_or(0);
-    (largest * SCALE > WEIGHT_MAX)
-        .then(|| format!("has a backend of weight {largest}: weights up to {} leave room for percents", WEIGHT_MAX / SCALE))
+    (largest * SCALE > WEIGHT_MAX).then(|| {
+        format!("has a backend of weight {largest}: weights up to {} leave room for percents", WEIGHT_MAX / SCALE)
+    })
 }
 
 fn rule_backends(rules: &Value) -> impl Iterator<Item = &Vec<Value>> {

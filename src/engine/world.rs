@@ -108,8 +108,26 @@ pub struct DeploymentView {
     pub updated: u32,
     /// `status.availableReplicas`.
     pub available: u32,
-    /// The field manager that wrote the template last.
-    pub last_writer: Option<String>,
+    /// Who writes the template.
+    pub authorship: Authorship,
+}
+
+/// Who writes a field that we write too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authorship {
+    /// Whether what it holds was written by us.
+    pub ours: bool,
+    /// When others have replaced what we had written, within the last minute or so, oldest first.
+    pub undone: Vec<Undone>,
+}
+
+/// A write by others that replaced ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undone {
+    /// When it was seen.
+    pub at: Timestamp,
+    /// The field manager.
+    pub by: String,
 }
 
 /// What a ReplicaSet that we took from its Deployment is.
@@ -219,8 +237,8 @@ pub struct ServiceView {
     pub headless: bool,
     /// Names of the pods that its EndpointSlices hold as ready.
     pub ready: Vec<String>,
-    /// The field manager that wrote it last.
-    pub last_writer: Option<String>,
+    /// Who writes its selector.
+    pub authorship: Authorship,
 }
 
 /// A route.
@@ -238,8 +256,8 @@ pub struct RouteView {
     pub accepted: Option<Timestamp>,
     /// What a parent says against it.
     pub complaint: Option<String>,
-    /// The field manager that wrote it last.
-    pub last_writer: Option<String>,
+    /// Who writes its rules.
+    pub authorship: Authorship,
 }
 
 /// A crash loop.

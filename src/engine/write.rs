@@ -1,7 +1,7 @@
 //! Writes as data: the operator's `act` sends them, tests and the simulator read them.
 
 use lockkeeper_api::names::{
-    BORROWED, FINALIZER, HOLD, PAUSED_BY, PIN, POD_TEMPLATE_HASH, RELEASE, ROLE, FIELD_MANAGER,
+    BORROWED, FIELD_MANAGER, FINALIZER, HOLD, PAUSED_BY, PIN, POD_TEMPLATE_HASH, RELEASE, ROLE,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -82,7 +82,12 @@ pub fn add_finalizer(release: &str, resource_version: &str, present: &[String]) 
 /// Takes the finalizer from the Release.
 pub fn remove_finalizer(release: &str, resource_version: &str, present: &[String]) -> Write {
     let rest: Vec<_> = present.iter().filter(|name| *name != FINALIZER).collect();
-    Write::new(Kind::Release, release, merge(resource_version, json!({"finalizers": rest}), json!({})), "remove finalizer")
+    Write::new(
+        Kind::Release,
+        release,
+        merge(resource_version, json!({"finalizers": rest}), json!({})),
+        "remove finalizer",
+    )
 }
 
 /// The Deployment's part of a release: what it should be.
@@ -221,7 +226,12 @@ pub fn create_replica_set(
             "selector": selector, "template": template,
         },
     });
-    Write::new(Kind::ReplicaSet, &name, Request::Create(object), if role.is_some() { "create candidate" } else { "recreate stable" })
+    Write::new(
+        Kind::ReplicaSet,
+        &name,
+        Request::Create(object),
+        if role.is_some() { "create candidate" } else { "recreate stable" },
+    )
 }
 
 /// Scales a ReplicaSet.
@@ -287,12 +297,23 @@ pub fn unpin(seen: &ServiceView) -> Write {
     if seen.selector.contains_key(POD_TEMPLATE_HASH) {
         patch = json!({"spec": {"selector": {POD_TEMPLATE_HASH: null}}});
     }
-    Write::new(Kind::Service, &seen.name, merge(&seen.resource_version, json!({"annotations": {PIN: null}}), patch), "unpin")
+    Write::new(
+        Kind::Service,
+        &seen.name,
+        merge(&seen.resource_version, json!({"annotations": {PIN: null}}), patch),
+        "unpin",
+    )
 }
 
 /// The Service for the candidate: the stable one's selector and ports, one version only. It belongs to the Deployment,
 /// so that it goes with it.
-pub fn create_canary_service(release: &str, deployment: &DeploymentView, stable: &ServiceView, name: &str, hash: &str) -> Write {
+pub fn create_canary_service(
+    release: &str,
+    deployment: &DeploymentView,
+    stable: &ServiceView,
+    name: &str,
+    hash: &str,
+) -> Write {
     let mut selector = stable.selector.clone();
     selector.insert(POD_TEMPLATE_HASH.into(), hash.into());
     let mut ports = stable.ports.clone();
@@ -327,9 +348,11 @@ pub fn delete_service(seen: &ServiceView) -> Write {
 
 /// Replaces the backends of some rules of a route.
 pub fn route(seen: &RouteView, rules: &[(usize, Value)], purpose: String) -> Write {
-    let mut operations = vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": seen.resource_version})];
+    let mut operations =
+        vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": seen.resource_version})];
     for (index, backends) in rules {
-        operations.push(json!({"op": "replace", "path": format!("/spec/rules/{index}/backendRefs"), "value": backends}));
+        operations
+            .push(json!({"op": "replace", "path": format!("/spec/rules/{index}/backendRefs"), "value": backends}));
     }
     Write::new(Kind::HTTPRoute, &seen.name, Request::Json(operations.into()), purpose)
 }

@@ -283,10 +283,10 @@ impl State {
                 let view = DecisionView { name: key.name.clone(), uid: view::text(&metadata.uid), created, spec };
                 self.decisions.put(at, version, |_| view)
             }
-            Resource::Deployment => self.deployments.put(at, version, |_| view::deployment(&object)),
+            Resource::Deployment => self.deployments.put(at, version, |before| view::deployment(&object, before, now)),
             Resource::ReplicaSet => self.replica_sets.put(at, version, |_| view::replica_set(&object)),
             Resource::ControllerRevision => self.saved.put(at, version, |_| view::saved(&object)),
-            Resource::Service => self.services.put(at, version, |_| view::service(&object)),
+            Resource::Service => self.services.put(at, version, |before| view::service(&object, before, now)),
             Resource::EndpointSlice => self.slices.put(at, version, |_| view::slice(&object)),
             Resource::HTTPRoute => self.routes.put(at, version, |before| route::route(&object, before, now)),
             Resource::Namespace => {

@@ -63,8 +63,9 @@ pub struct ReleaseStatus {
     /// When something happens by itself next: a pause, window, approval, override or bake ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_transition_time: Option<Time>,
-    /// Ready, Reconciling, Stalled (as kstatus defines them), and RolledBack, Restored, TrafficContested and
-    /// TemplateContested where they apply.
+    /// Ready, Reconciling and Stalled, as kstatus defines them. Where they apply: RolledBack (the version asked for was left),
+    /// Restored (all traffic is confirmed to be back), TrafficContested and TemplateContested (others keep undoing our writes),
+    /// TrafficShared (other Services send traffic to both versions by pod count).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The version that carries the traffic when nothing else is asked for.
@@ -85,6 +86,9 @@ pub struct ReleaseStatus {
     /// Since when the candidate has had traffic; checks start from here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exposed: Option<Time>,
+    /// Since when pods of the version under test are missing that had been available.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unavailable_since: Option<Time>,
     /// Every gate that is asked now or stays closed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateStatus>,

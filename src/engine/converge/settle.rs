@@ -69,11 +69,18 @@ fn swap(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView>) -
     if new.controlled {
         // From the history: borrowed before it is scaled, or the Deployment would scale both.
         let hold = scene.hold(None);
-        return Round::write(hold.into_iter().chain([write::detach(&scene.plan.name, deployment, new, Role::Candidate)]));
+        return Round::write(hold.into_iter().chain([write::detach(
+            &scene.plan.name,
+            deployment,
+            new,
+            Role::Candidate,
+        )]));
     }
     let Some(old) = old.filter(|old| old.controlled) else {
         // The gap: the Deployment controls neither. Close it first.
-        return Round::write(detach_history(scene, new, None).into_iter().chain([write::attach(deployment, new, None)]));
+        return Round::write(
+            detach_history(scene, new, None).into_iter().chain([write::attach(deployment, new, None)]),
+        );
     };
     let mut writes: Vec<_> = scene.hold(None).into_iter().collect();
     if !scene.pinned().all(|s| is_pinned(s, &new.hash) || is_pinned(s, &old.hash)) && old.available > 0 {
@@ -109,7 +116,13 @@ fn detach_history(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaS
 /// A round that brings all traffic to a version that the Deployment does not control yet, or none if it is there.
 fn traffic_to(scene: &Scene<'_>, new: &ReplicaSetView) -> Option<Round> {
     let services = scene.services()?;
+    if let Some(absent) = scene.absent() {
+        return Some(absent);
+    }
     let stable = scene.service(&services.stable)?;
+    if scene.deployment.replicas == 0 {
+        return None;
+    }
     if !scene.work.routed() {
         return pin_alone(scene, new);
     }
@@ -134,7 +147,8 @@ fn pin_alone(scene: &Scene<'_>, new: &ReplicaSetView) -> Option<Round> {
     if !writes.is_empty() {
         return Some(Round::write(writes));
     }
-    let waits = scene.pinned().any(|service| service.ready.is_empty() || scene.ready(service, new) != service.ready.len());
+    let waits =
+        scene.pinned().any(|service| service.ready.is_empty() || scene.ready(service, new) != service.ready.len());
     (waits && scene.deployment.replicas > 0).then(|| Round::wait(format!("waiting for endpoints of {}", new.name)))
 }
 
@@ -148,7 +162,8 @@ fn aimed<'a>(
     let Some(canary) = scene.service(&services.canary) else {
         let mut own = stable.clone();
         own.selector.remove(POD_TEMPLATE_HASH);
-        let create = write::create_canary_service(&scene.plan.name, scene.deployment, &own, &services.canary, &new.hash);
+        let create =
+            write::create_canary_service(&scene.plan.name, scene.deployment, &own, &services.canary, &new.hash);
         return Err(Round::write([create]));
     };
     if canary.deleting {
@@ -172,7 +187,10 @@ fn aimed<'a>(
 /// controls, or none if it is there.
 fn restore_traffic(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView>, share: u8) -> Option<Round> {
     let services = scene.services()?;
-    let stable = scene.service(&services.stable)?;
+    let Some(stable) = scene.service(&services.stable) else {
+        // The candidate's Service keeps what it has until there is somewhere to go.
+        return if scene.most() > 0 { scene.absent() } else { None };
+    };
     let both = old.is_some_and(|old| old.existing > 0);
     if !scene.work.routed() {
         return if both { pin_alone(scene, new) } else { None };
@@ -182,8 +200,9 @@ fn restore_traffic(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&Replica
         let carried = scene.service(&services.canary).is_some_and(|canary| {
             canary.selector.get(POD_TEMPLATE_HASH) == Some(&new.hash) && scene.ready(canary, new) > 0
         });
-        if carried && scene.least() < 100 {
-            return Some(Round::write(scene.weigh(Some(100))));
+        let writes = if carried { scene.weigh(Some(100)) } else { Vec::new() };
+        if !writes.is_empty() {
+            return Some(Round::write(writes));
         }
         if carried && let Some(unconfirmed) = scene.unconfirmed() {
             return Some(unconfirmed);
@@ -259,6 +278,11 @@ fn give_back(scene: &Scene<'_>, new: &ReplicaSetView, round: &mut Round) {
     let deployment = scene.deployment;
     let leave = scene.plan.deleting;
     if deployment.digest != new.digest {
+        let resumed = scene.take_off(&new.hash);
+        if !resumed.is_empty() {
+            round.writes.extend(scene.hold_at(&new.hash));
+            return;
+        }
         let images = images_back(scene, new);
         let goal = if leave && images.is_none() {
             DeploymentGoal { leave, ..DeploymentGoal::default() }
@@ -271,7 +295,8 @@ fn give_back(scene: &Scene<'_>, new: &ReplicaSetView, round: &mut Round) {
     let current = deployment.current && deployment.updated == deployment.replicas;
     let held = deployment.marks.contains_key(HOLD) || deployment.marks.contains_key(PAUSED_BY);
     if held && !current {
-        round.pending = Some(super::Pending::Progress(format!("waiting for Deployment {} to count its pods", deployment.name)));
+        round.pending =
+            Some(super::Pending::Progress(format!("waiting for Deployment {} to count its pods", deployment.name)));
         return;
     }
     let paused = scene.plan.setting.paused_at_rest && !leave;
@@ -281,7 +306,8 @@ fn give_back(scene: &Scene<'_>, new: &ReplicaSetView, round: &mut Round) {
 
 /// Where the Release carries the version, the images of the live one.
 fn images_back(scene: &Scene<'_>, new: &ReplicaSetView) -> Option<Vec<ContainerImage>> {
-    let images = scene.work.images.keys().filter_map(|name| Some((name.clone(), new.images.get(name)?.clone()))).collect();
+    let images =
+        scene.work.images.keys().filter_map(|name| Some((name.clone(), new.images.get(name)?.clone()))).collect();
     images_that_differ(&images, scene.deployment)
 }
 

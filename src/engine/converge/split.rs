@@ -16,8 +16,10 @@ pub fn split(scene: &Scene<'_>, stable: &WorkloadRevision, candidate: &WorkloadR
         return Round { served: true, ..Round::default() };
     }
     // First the Deployment: it must not act on the new template.
-    if let Some(hold) = scene.hold(images(scene)) {
-        return Round::write([hold]);
+    let mut held: Vec<_> = scene.hold(images_to_set(scene.work, scene.deployment)).into_iter().collect();
+    held.extend(scene.take_off(&stable.hash));
+    if !held.is_empty() {
+        return Round::write(held);
     }
     let Some(old) = scene.replica_set(&stable.hash) else { return without_stable(scene, stable, candidate) };
     let mut writes = Vec::new();
@@ -35,11 +37,6 @@ pub fn split(scene: &Scene<'_>, stable: &WorkloadRevision, candidate: &WorkloadR
         return Round::write(writes);
     }
     shift(scene, old, new, target)
-}
-
-/// The images to set, where the Release carries the version.
-fn images(scene: &Scene<'_>) -> Option<Vec<write::ContainerImage>> {
-    images_to_set(scene.work, scene.deployment)
 }
 
 /// The candidate's ReplicaSet, or the round that makes or borrows it.
@@ -77,6 +74,9 @@ fn prepare(scene: &Scene<'_>, old: &ReplicaSetView, candidate: &WorkloadRevision
     }
     if old.available > 0 {
         writes.extend(scene.pin(&old.hash));
+    } else if scene.view.replica_sets.iter().any(|rs| rs.role == Some(Role::Candidate) && rs.hash != candidate.hash) {
+        // A resumed Deployment has drained the stable version: traffic goes where pods are until it stands again.
+        writes.extend(scene.pinned().filter(|s| s.pin.is_some()).map(write::unpin));
     }
     if !scene.work.routed() {
         return writes;
@@ -110,11 +110,21 @@ fn shift(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, target: 
     if new.replicas < wanted {
         round.writes.push(write::scale(new, wanted));
     }
+    if old.available >= scene.deployment.replicas {
+        round.writes.extend(leftovers(scene, new));
+    }
     if !round.writes.is_empty() {
         return round;
     }
+    if let Some(absent) = scene.absent() {
+        return absent;
+    }
     if new.available < wanted {
         return Round::wait(format!("waiting for pods: {} of {wanted} of {} are available", new.available, new.name));
+    }
+    if wanted == 0 && target.weight > 0 {
+        // A workload of no replicas has nothing to shift.
+        return Round { served: true, ..Round::default() };
     }
     if share != target.weight && scene.work.routed() {
         return Round::wait(format!("waiting for endpoints of {}", new.name));
@@ -129,14 +139,20 @@ fn shift(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, target: 
     Round { served: true, ..Round::default() }
 }
 
+/// Other candidates, which a resumed Deployment has started: the stable version does without them.
+fn leftovers(scene: &Scene<'_>, new: &ReplicaSetView) -> Vec<Write> {
+    let others = scene.view.replica_sets.iter().filter(|rs| rs.role == Some(Role::Candidate) && rs.hash != new.hash);
+    others.filter(|rs| rs.replicas > 0).map(|rs| write::scale(rs, 0)).collect()
+}
+
 /// The share that the candidate can carry now: the target's when all of its pods are ready, never more than before
 /// while they are not, and nothing without a ready pod. A stable version without pods leaves everything to the candidate.
 fn allowed(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, target: &Target, wanted: u32) -> u8 {
     let Some(services) = scene.services().filter(|_| scene.work.routed()) else { return 0 };
     let ready = scene.service(&services.canary).map_or(0, |canary| scene.ready(canary, new));
-    let stable_ready = scene.service(&services.stable).map_or(0, |stable| {
-        if is_pinned(stable, &old.hash) { scene.ready(stable, old) } else { stable.ready.len() }
-    });
+    let stable_ready = scene
+        .service(&services.stable)
+        .map_or(0, |stable| if is_pinned(stable, &old.hash) { scene.ready(stable, old) } else { stable.ready.len() });
     if ready == 0 {
         return 0;
     }

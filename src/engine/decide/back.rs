@@ -44,6 +44,7 @@ impl Run<'_> {
         self.next.gates.clear();
         self.next.hold = None;
         self.next.step = None;
+        self.next.unavailable_since = None;
         self.enter(Phase::RollingBack);
         self.event("RollingBack", true, format!("from version {}: {message}", left.version));
     }
@@ -111,7 +112,8 @@ impl Run<'_> {
         let passed = (self.now.as_second() - going.started.0.as_second()).max(0) / every;
         let gone = (passed + 1).saturating_mul(i64::from(gradual.by));
         let share = u8::try_from((i64::from(going.weight) - gone).max(0)).unwrap_or(0);
-        let next = going.started.0.checked_add(jiff::SignedDuration::from_secs((passed + 1).saturating_mul(every))).ok();
+        let next =
+            going.started.0.checked_add(jiff::SignedDuration::from_secs((passed + 1).saturating_mul(every))).ok();
         (share, next.filter(|_| share > 0))
     }
 
@@ -129,7 +131,9 @@ impl Run<'_> {
         }
         let mut doing = Doing { waits: Waits::Machines, progress: true, ..Doing::default() };
         for index in &indexes {
-            let (Some(work), Some(view)) = (self.plan.workloads.get(*index), self.world.workloads.get(*index)) else { continue };
+            let (Some(work), Some(view)) = (self.plan.workloads.get(*index), self.world.workloads.get(*index)) else {
+                continue;
+            };
             doing.writes.extend(dismantle(work, view));
         }
         let left = self.next.candidate.clone();
@@ -146,7 +150,8 @@ impl Run<'_> {
             doing.message = "a workload is gone: giving back its routes and Services".into();
             return Some(Turn::Now(doing));
         }
-        let names: Vec<_> = indexes.iter().filter_map(|index| self.plan.workloads.get(*index)).map(|w| w.deployment.clone()).collect();
+        let names: Vec<_> =
+            indexes.iter().filter_map(|index| self.plan.workloads.get(*index)).map(|w| w.deployment.clone()).collect();
         self.event("WorkloadGone", true, format!("Deployment {} is gone", names.join(", ")));
         self.clear_attempt();
         self.next.stable = None;
@@ -174,7 +179,8 @@ impl Run<'_> {
             None => Round::default(),
         });
         let message = "the Release is being deleted: giving back what it used".to_owned();
-        let mut doing = Doing { message, waits: Waits::Machines, progress: true, wake: joined.wake, ..Doing::default() };
+        let mut doing =
+            Doing { message, waits: Waits::Machines, progress: true, wake: joined.wake, ..Doing::default() };
         let done = joined.done();
         doing.writes = joined.writes;
         if done {
@@ -185,7 +191,7 @@ impl Run<'_> {
 }
 
 /// The phase in which a release ends that went back for this cause; none if it goes on with another version.
-fn ends_in(cause: GoingBackCause) -> Option<Phase> {
+pub(crate) fn ends_in(cause: GoingBackCause) -> Option<Phase> {
     match cause {
         GoingBackCause::CheckFailed
         | GoingBackCause::Inconclusive

@@ -5,7 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lockkeeper_api::{
     decision::Verdict,
     deployment_window::Exposure,
-    release::{CheckOutcome, GateKind, GateState, GoingBackCause, Hold, OnClose, Phase, Step, StepStatus},
+    release::{
+        CheckOutcome, GateKind, GateState, GoingBackCause, Hold, OnClose, Phase, RevisionStatus, Step, StepStatus,
+    },
     rollback_policy::{OnFailure, OnInconclusive},
 };
 
@@ -47,15 +49,7 @@ impl<'a> Run<'a> {
             self.enter(Phase::Stable);
             return Turn::Again;
         }
-        if let Some(command) = self.take(&[Verdict::Reject, Verdict::Abort]) {
-            let rejected = command.verdict == Verdict::Reject;
-            let (phase, word) = if rejected { (Phase::Rejected, "rejected") } else { (Phase::Aborted, "aborted") };
-            let message = format!("version {} was {word} {}", candidate.version, command.signed());
-            self.block(&candidate, phase, &message);
-            self.event(if rejected { "Rejected" } else { "Aborted" }, true, message);
-            self.next.gates.clear();
-            self.next.hold = None;
-            self.enter(phase);
+        if self.refused(&candidate) {
             return Turn::Again;
         }
         self.pause_or_resume();
@@ -69,12 +63,27 @@ impl<'a> Run<'a> {
         }
         let mut doing = self.at_gates(&format!("version {}", candidate.version));
         // Held meanwhile, so that nobody's resume passes the gates.
-        let joined = self.each(|scene, _| match scene.work.images.is_empty() {
-            true => Round { writes: scene.hold(None).into_iter().collect(), served: true, ..Round::default() },
-            false => Round::default(),
+        let stable = self.next.stable.as_ref();
+        let joined = self.each(|scene, part| match stable.and_then(|stable| stable.workloads.get(part)) {
+            Some(live) if scene.work.images.is_empty() => Round::write(scene.hold_at(&live.hash)),
+            Some(_) | None => Round::default(),
         });
         doing.writes = joined.writes;
         Turn::Now(doing)
+    }
+
+    /// Ends a release that has not started, if somebody wants that.
+    pub(super) fn refused(&mut self, candidate: &RevisionStatus) -> bool {
+        let Some(command) = self.take(&[Verdict::Reject, Verdict::Abort]) else { return false };
+        let rejected = command.verdict == Verdict::Reject;
+        let (phase, word) = if rejected { (Phase::Rejected, "rejected") } else { (Phase::Aborted, "aborted") };
+        let message = format!("version {} was {word} {}", candidate.version, command.signed());
+        self.block(candidate, phase, &message);
+        self.event(if rejected { "Rejected" } else { "Aborted" }, true, message);
+        self.next.gates.clear();
+        self.next.hold = None;
+        self.enter(phase);
+        true
     }
 
     /// Waits at closed gates, or under a hold.
@@ -84,10 +93,12 @@ impl<'a> Run<'a> {
         let hold = self.next.hold.iter().map(|hold| hold.message.clone());
         let reasons: Vec<_> = hold.chain(gates).collect();
         let wake = self.next.gates.iter().filter_map(|gate| gate.next_change.as_ref().map(|t| t.0)).min();
-        Doing { message: format!("{what} waits: {}", reasons.join("; ")), waits: Waits::Decision, wake, ..Doing::default() }
+        let faulty = self.next.gates.iter().any(|g| g.kind == GateKind::Validity && g.state == GateState::Closed);
+        let waits = if faulty { Waits::Mending } else { Waits::Decision };
+        Doing { message: format!("{what} waits: {}", reasons.join("; ")), waits, wake, ..Doing::default() }
     }
 
-    fn pause_or_resume(&mut self) -> bool {
+    pub(super) fn pause_or_resume(&mut self) -> bool {
         let mut resumed = false;
         while let Some(command) = self.take(&[Verdict::Pause, Verdict::Resume]) {
             if command.verdict == Verdict::Pause {
@@ -157,7 +168,10 @@ impl<'a> Run<'a> {
             return self.promote();
         }
         if let Some(command) = self.take(&[Verdict::Reject]) {
-            self.hold_by("Rejected", format!("gate {} was rejected {}", command.gate.clone().unwrap_or_default(), command.signed()));
+            self.hold_by(
+                "Rejected",
+                format!("gate {} was rejected {}", command.gate.clone().unwrap_or_default(), command.signed()),
+            );
         }
         let index = step.index as usize;
         if self.plan.steps.len() <= index || self.plan.steps_digest(index) != step.digest {
@@ -169,11 +183,21 @@ impl<'a> Run<'a> {
             self.event("StepSkipped", false, format!("step {} skipped {}", step.position, command.signed()));
             return self.advance(index);
         }
+        if self.world.workloads.iter().filter_map(|view| view.deployment.as_ref()).all(|d| d.replicas == 0) {
+            // There is nothing to canary: handed over at once.
+            return self.advance(self.plan.steps.len().saturating_sub(1));
+        }
         let target = Target::at(&self.plan.steps, index);
         let joined = self.each(|scene, part| match (stable.workloads.get(part), candidate.workloads.get(part)) {
             (Some(old), Some(new)) => converge::split(scene, old, new, &target),
             (None, _) | (_, None) => Round::broken("workloads were added mid-way: abort, and release again"),
         });
+        if !self.faults.is_empty() {
+            return self.faulty(joined);
+        }
+        if let Some(message) = self.unavailable(&candidate, joined.served) {
+            return self.go_back(GoingBackCause::Unavailable, message);
+        }
         if !joined.served {
             self.enter(Phase::Progressing);
             return self.progressing(joined, &target);
@@ -207,6 +231,36 @@ impl<'a> Run<'a> {
         let message = format!("step {position}: bringing the candidate to {} % of the traffic", target.weight);
         let wake = earliest(joined.wake, deadline);
         Turn::Now(Doing { writes: joined.writes, message, waits: Waits::Machines, wake, progress: true })
+    }
+
+    /// Something that the release needs has gone wrong mid-way: exposure stays until it is mended.
+    fn faulty(&mut self, joined: Joined) -> Turn {
+        let position = self.next.step.as_ref().map(|s| s.position.clone()).unwrap_or_default();
+        self.next.gates = self.ask(Exposure::Increase, None);
+        self.enter(Phase::Paused);
+        let doing = self.at_gates(&format!("step {position}"));
+        Turn::Now(Doing { writes: joined.writes, wake: earliest(joined.wake, doing.wake), ..doing })
+    }
+
+    /// Why the version under test is to be left: its pods have been missing for longer than the policy allows. `complete` says that
+    /// it has all that it is asked to have.
+    fn unavailable(&mut self, tested: &RevisionStatus, complete: bool) -> Option<String> {
+        let lacking = self.world.workloads.iter().zip(&tested.workloads).find_map(|(view, part)| {
+            let own = view.replica_sets.iter().find(|rs| rs.hash == part.hash)?;
+            let counts = || format!("{} of {} pods of {} are available", own.available, own.replicas, own.name);
+            (own.available < own.replicas).then(counts)
+        });
+        // A step that is still starting its pods has lost none.
+        let starting = self.next.step.as_ref().is_some_and(|step| step.waiting.as_ref() == Some(&step.started));
+        let Some(lacking) = lacking.filter(|_| !complete && !starting) else {
+            self.next.unavailable_since = None;
+            return None;
+        };
+        let since = self.next.unavailable_since.get_or_insert(Time(self.now)).0;
+        let limit = self.plan.policy.as_ref()?.workload.unavailable_for?;
+        let until = since.checked_add(SignedDuration::from(limit)).unwrap_or(Timestamp::MAX);
+        self.wake = earliest(self.wake, Some(until));
+        (until <= self.now).then(|| format!("{lacking} for more than {limit}"))
     }
 
     /// Waits inside or behind a step.
@@ -266,7 +320,9 @@ impl<'a> Run<'a> {
         let without = match analysis::conclude(policy, &self.next.checks, since, self.now) {
             analysis::Verdict::NoDataYet(names) => names.join(", "),
             // Failures and errors have been dealt with before this.
-            analysis::Verdict::Fine | analysis::Verdict::Failed { .. } | analysis::Verdict::Inconclusive { .. } => return None,
+            analysis::Verdict::Fine | analysis::Verdict::Failed { .. } | analysis::Verdict::Inconclusive { .. } => {
+                return None;
+            }
         };
         let message = format!("no data from {without}: no data is never success");
         if over && self.next.hold.is_none() {
@@ -277,7 +333,7 @@ impl<'a> Run<'a> {
 
     fn closed(&self, position: &str) -> Stop {
         let doing = self.at_gates(&format!("step {position}"));
-        Stop { message: doing.message, waits: Waits::Decision, wake: doing.wake }
+        Stop { message: doing.message, waits: doing.waits, wake: doing.wake }
     }
 
     /// On to the next step, if the gates before it are open.
@@ -319,7 +375,8 @@ impl<'a> Run<'a> {
         if let Some(command) = self.take(&[Verdict::Abort]) {
             return Some(self.go_back(GoingBackCause::Aborted, format!("aborted {}", command.signed())));
         }
-        let (wanted, candidate, stable) = (self.wanted.clone()?, self.next.candidate.clone()?, self.next.stable.clone()?);
+        let (wanted, candidate, stable) =
+            (self.wanted.clone()?, self.next.candidate.clone()?, self.next.stable.clone()?);
         if wanted.is(&stable) || wanted.workloads.iter().zip(&stable.workloads).all(|(w, s)| w.digest == s.digest) {
             return Some(self.go_back(GoingBackCause::Withdrawn, "the stable version is asked for again".into()));
         }
@@ -341,7 +398,10 @@ impl<'a> Run<'a> {
         let crash = self.world.workloads.iter().find_map(|view| view.crash.clone());
         let follows = self.plan.policy.as_ref().map(|p| p.workload.crash_loops).unwrap_or_default();
         if let Some(crash) = crash {
-            let message = format!("container {} of pod {} crashes again and again ({} restarts)", crash.container, crash.pod, crash.restarts);
+            let message = format!(
+                "container {} of pod {} crashes again and again ({} restarts)",
+                crash.container, crash.pod, crash.restarts
+            );
             match follows {
                 OnFailure::Rollback => return Some(self.go_back(GoingBackCause::CrashLoop, message)),
                 OnFailure::Pause if self.next.hold.is_none() => self.hold_by("CrashLoop", message),
@@ -377,6 +437,9 @@ impl<'a> Run<'a> {
             Some(live) => converge::settle(scene, live, stable.workloads.get(part), Keep::Full, 0),
             None => Round::broken("workloads were added mid-way: abort, and release again"),
         });
+        if let Some(message) = self.unavailable(&candidate, joined.served) {
+            return self.go_back(GoingBackCause::Unavailable, message);
+        }
         if !joined.served {
             let target = Target::at(&self.plan.steps, usize::MAX);
             let turn = self.progressing(joined, &target);
@@ -390,7 +453,7 @@ impl<'a> Run<'a> {
         self.event("Promoted", false, format!("version {} has taken over", candidate.version));
         let bake = self.plan.bake();
         self.next.previous = self.next.stable.take();
-        self.next.stable = Some(lockkeeper_api::release::RevisionStatus { since: Time(self.now), ..candidate });
+        self.next.stable = Some(RevisionStatus { since: Time(self.now), ..candidate });
         self.next.candidate = None;
         self.next.gates.clear();
         self.next.step = None;
@@ -458,6 +521,12 @@ impl<'a> Run<'a> {
         {
             let message = format!("container {} of pod {} crashes again and again", crash.container, crash.pod);
             self.leave_stable(previous, GoingBackCause::CrashLoop, message);
+            return Some(Turn::Again);
+        }
+        if let Some(tested) = self.next.stable.clone()
+            && let Some(message) = self.unavailable(&tested, false)
+        {
+            self.leave_stable(previous, GoingBackCause::Unavailable, message);
             return Some(Turn::Again);
         }
         for (policy, _) in self.armed() {

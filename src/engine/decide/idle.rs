@@ -11,8 +11,9 @@ use lockkeeper_api::{
 use super::{Doing, Run, Turn, Waits, earliest};
 use crate::{
     converge::{Keep, dismantle, settle},
-    gate::{self, Question},
+    gate,
     revision::Wanted,
+    verdict::Command,
     write::{self, DeploymentGoal, Write},
 };
 
@@ -21,8 +22,7 @@ impl Run<'_> {
         let Some(wanted) = self.wanted.clone() else { return Turn::Now(self.invalid()) };
         let Some(stable) = self.next.stable.clone() else { return self.first(&wanted) };
         if let Some(command) = self.take(&[Verdict::Retry]) {
-            self.next.blocked.retain(|blocked| blocked.revision != wanted.revision);
-            self.event("Retried", false, format!("{} may start again, {}", wanted.version, command.signed()));
+            self.unblock(&wanted, &command);
             return Turn::Again;
         }
         if let Some(command) = self.take(&[Verdict::Rollback]) {
@@ -50,6 +50,11 @@ impl Run<'_> {
         }
         self.begin(&wanted);
         Turn::Again
+    }
+
+    fn unblock(&mut self, wanted: &Wanted, command: &Command) {
+        self.next.blocked.retain(|blocked| blocked.revision != wanted.revision);
+        self.event("Retried", false, format!("{} may start again, {}", wanted.version, command.signed()));
     }
 
     /// Takes a version as the candidate.
@@ -131,7 +136,9 @@ impl Run<'_> {
     /// The wanted version is blocked: the stable one runs.
     fn stay_back(&mut self, message: &str) -> Doing {
         let going = self.next.going_back.clone();
-        let kept = going.as_ref().and_then(|g| g.finished.as_ref()?.0.checked_add(jiff::SignedDuration::from(g.keep_candidate)).ok());
+        let kept = going
+            .as_ref()
+            .and_then(|g| g.finished.as_ref()?.0.checked_add(jiff::SignedDuration::from(g.keep_candidate)).ok());
         let keep = if kept.is_some_and(|until| until > self.now) { Keep::AsItIs } else { Keep::Gone };
         let mut doing = self.clear(keep);
         if !doing.progress {
@@ -152,9 +159,9 @@ impl Run<'_> {
         let joined = self.each(|scene, index| {
             let Some(live) = stable.workloads.get(index) else { return crate::converge::Round::default() };
             let parts = others.iter().flatten().filter_map(|other| other.workloads.get(index));
-            let other = parts.filter(|part| part.hash != live.hash).find(|part| {
-                scene.view.replica_sets.iter().any(|rs| rs.hash == part.hash && rs.role.is_some())
-            });
+            let other = parts
+                .filter(|part| part.hash != live.hash)
+                .find(|part| scene.view.replica_sets.iter().any(|rs| rs.hash == part.hash && rs.role.is_some()));
             settle(scene, live, other, keep, 0)
         });
         let mut doing = Doing { wake: joined.wake, ..Doing::default() };
@@ -179,9 +186,10 @@ impl Run<'_> {
     fn is_earlier(&self, wanted: &Wanted) -> bool {
         let Some(stable) = &self.next.stable else { return false };
         let parts = wanted.workloads.iter().zip(&stable.workloads).zip(&self.world.workloads);
-        parts.into_iter().filter(|((w, s), _)| w.digest != s.digest).all(|((w, _), view)| {
-            view.replica_sets.iter().any(|rs| rs.controlled && rs.version == w.digest)
-        })
+        parts
+            .into_iter()
+            .filter(|((w, s), _)| w.digest != s.digest)
+            .all(|((w, _), view)| view.replica_sets.iter().any(|rs| rs.controlled && rs.version == w.digest))
     }
 
     /// The spec returns to an earlier version after promotion: a rollback, without gates.
@@ -219,39 +227,43 @@ impl Run<'_> {
         if !self.faults.is_empty() && !matches!(self.next.phase, Phase::Progressing) {
             return Turn::Now(self.invalid());
         }
-        let asked = Question {
-            plan: self.plan,
-            world: self.world,
-            status: &self.next,
-            faults: &self.faults,
-            exposure: Exposure::Start,
-            step_gate: None,
-            now: self.now,
-        };
-        let held = self.held();
-        if held {
-            let gates = gate::ask(&asked);
-            let open = gate::open(&gates);
-            self.next.gates = gates;
+        if let Some(command) = self.take(&[Verdict::Retry]) {
+            self.unblock(wanted, &command);
+        }
+        let blocked = self.next.blocked.iter().find(|blocked| blocked.revision == wanted.revision).cloned();
+        if let Some(blocked) = blocked.filter(|_| self.held()) {
+            self.enter(blocked.phase);
+            let message = format!("{}; change the version, or decide Retry", blocked.message);
+            return Turn::Now(Doing { message, waits: Waits::Mending, ..Doing::default() });
+        }
+        if self.held() {
+            let candidate = self.revision(wanted);
             if self.next.candidate.as_ref().is_none_or(|candidate| !wanted.is(candidate)) {
-                self.next.candidate = Some(self.revision(wanted));
+                self.next.candidate = Some(candidate.clone());
             }
-            if !open {
+            if self.refused(&candidate) {
+                return Turn::Again;
+            }
+            self.pause_or_resume();
+            self.next.gates = self.ask(Exposure::Start, None);
+            if !gate::open(&self.next.gates) || self.next.hold.is_some() {
                 self.enter(Phase::Waiting);
                 return Turn::Now(self.at_gates("the first version"));
             }
         }
         self.enter(Phase::Progressing);
         doing.writes.extend(self.roll_out_natively());
-        doing.message = "the first version rolls out natively".into();
+        doing.message = "the first version rolls out natively: waiting for its Deployment to be complete".into();
         Turn::Now(doing)
     }
 
     /// Whether the first version waits, paused by us, for its gates.
     fn held(&self) -> bool {
-        self.world.workloads.iter().filter_map(|view| view.deployment.as_ref()).any(|deployment| {
-            deployment.paused && deployment.marks.contains_key(PAUSED_BY)
-        })
+        self.world
+            .workloads
+            .iter()
+            .filter_map(|view| view.deployment.as_ref())
+            .any(|deployment| deployment.paused && deployment.marks.contains_key(PAUSED_BY))
     }
 
     fn roll_out_natively(&self) -> Vec<Write> {
@@ -259,9 +271,9 @@ impl Run<'_> {
         views
             .filter_map(|(work, view)| {
                 let deployment = view.deployment.as_ref()?;
-                let idle = !view.replica_sets.iter().any(|rs| rs.controlled && rs.existing > 0);
-                let images = if idle { crate::revision::images_to_set(work, deployment) } else { None };
                 let ours = deployment.marks.contains_key(PAUSED_BY);
+                // What already rolls out is the first version, whatever the Release asks for: that one then goes by steps.
+                let images = if ours { crate::revision::images_to_set(work, deployment) } else { None };
                 let goal = DeploymentGoal { paused: ours.then_some(false), images, ..DeploymentGoal::default() };
                 write::deployment(&self.plan.name, deployment, &goal)
             })

@@ -5,7 +5,7 @@ use kube::api::DynamicObject;
 use lockkeeper_engine::world::RouteView;
 use serde_json::Value;
 
-use super::view::{last_writer, text};
+use super::view::{authorship, text};
 
 /// An HTTPRoute.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub fn route(object: &DynamicObject, before: Option<&RouteEntry>, now: Timestamp
                 Verdict::Accepted | Verdict::Outstanding => None,
                 Verdict::Refused(complaint) => Some(complaint),
             },
-            last_writer: last_writer(metadata, |_| true),
+            authorship: authorship(metadata, "/f:spec/f:rules", before.map(|b| &b.view.authorship), now),
         },
     }
 }

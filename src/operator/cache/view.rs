@@ -9,8 +9,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectM
 use kube::api::DynamicObject;
 use lockkeeper_api::names::{BORROWED, FIELD_MANAGER, PIN, POD_TEMPLATE_HASH, RELEASE, ROLE};
 use lockkeeper_engine::{
-    template_digest, version_digest,
-    world::{DeploymentView, ReplicaSetView, Role, SavedTemplate, ServiceView},
+    contest, template_digest, version_digest,
+    world::{Authorship, DeploymentView, ReplicaSetView, Role, SavedTemplate, ServiceView, Undone},
 };
 use serde_json::Value;
 
@@ -86,8 +86,8 @@ pub fn version(metadata: &ObjectMeta) -> Version {
     }
 }
 
-/// A Deployment.
-pub fn deployment(object: &DynamicObject) -> DeploymentEntry {
+/// A Deployment as seen at `now`; `before` is how it was.
+pub fn deployment(object: &DynamicObject, before: Option<&DeploymentEntry>, now: Timestamp) -> DeploymentEntry {
     let (metadata, data) = (&object.metadata, &object.data);
     let (spec, status) = (&data["spec"], &data["status"]);
     let template = &spec["template"];
@@ -111,7 +111,7 @@ pub fn deployment(object: &DynamicObject) -> DeploymentEntry {
             status_replicas: number(&status["replicas"]).unwrap_or_default(),
             updated: number(&status["updatedReplicas"]).unwrap_or_default(),
             available: number(&status["availableReplicas"]).unwrap_or_default(),
-            last_writer: last_writer(metadata, |entry| wrote(entry, "/f:spec/f:template")),
+            authorship: authorship(metadata, "/f:spec/f:template", before.map(|b| &b.view.authorship), now),
         },
     }
 }
@@ -172,8 +172,8 @@ pub fn saved(object: &DynamicObject) -> SavedEntry {
     }
 }
 
-/// A Service, without its endpoints.
-pub fn service(object: &DynamicObject) -> ServiceView {
+/// A Service as seen at `now`, without its endpoints; `before` is how it was.
+pub fn service(object: &DynamicObject, before: Option<&ServiceView>, now: Timestamp) -> ServiceView {
     let (metadata, spec) = (&object.metadata, &object.data["spec"]);
     ServiceView {
         name: text(&metadata.name),
@@ -186,7 +186,7 @@ pub fn service(object: &DynamicObject) -> ServiceView {
         ports: spec["ports"].clone(),
         headless: spec["clusterIP"] == "None",
         ready: Vec::new(),
-        last_writer: last_writer(metadata, |_| true),
+        authorship: authorship(metadata, "/f:spec/f:selector", before.map(|b| &b.authorship), now),
     }
 }
 
@@ -205,18 +205,25 @@ pub fn slice(object: &DynamicObject) -> SliceEntry {
     }
 }
 
-/// The manager that wrote last, apart from us, among those entries that count.
-pub fn last_writer(metadata: &ObjectMeta, counts: impl Fn(&ManagedFieldsEntry) -> bool) -> Option<String> {
+/// Who writes a field. Managers own what they wrote last, so that ours is gone when others have replaced it.
+pub(super) fn authorship(
+    metadata: &ObjectMeta,
+    field: &str,
+    before: Option<&Authorship>,
+    now: Timestamp,
+) -> Authorship {
     let entries = metadata.managed_fields.iter().flatten();
-    entries
-        .filter(|entry| entry.subresource.as_deref().unwrap_or_default().is_empty())
-        .filter(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER) && counts(entry))
-        .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
-        .and_then(|entry| entry.manager.clone())
-}
-
-fn wrote(entry: &ManagedFieldsEntry, field: &str) -> bool {
-    entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer(field).is_some())
+    let wrote = |entry: &&ManagedFieldsEntry| entry.fields_v1.as_ref().is_some_and(|f| f.0.pointer(field).is_some());
+    let writers: Vec<_> = entries.filter(wrote).collect();
+    let ours = writers.iter().any(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER));
+    let recent = |undone: &&Undone| now.duration_since(undone.at) < contest::WINDOW;
+    let mut undone: Vec<_> = before.into_iter().flat_map(|b| &b.undone).filter(recent).cloned().collect();
+    if !ours && before.is_some_and(|before| before.ours) {
+        let last = writers.into_iter().max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
+        let by = last.and_then(|entry| entry.manager.clone()).unwrap_or_else(|| "unknown".into());
+        undone.push(Undone { at: now, by });
+    }
+    Authorship { ours, undone }
 }
 
 fn owning_deployment(metadata: &ObjectMeta) -> Option<&OwnerReference> {
