@@ -301,6 +301,10 @@ impl<'a> Run<'a> {
     fn finish(mut self, before: &ReleaseStatus, mut doing: Doing) -> Outcome {
         let mut measure = Vec::new();
         let facts = self.facts();
+        let transition = match doing.waits {
+            Waits::Nothing | Waits::Decision => doing.wake,
+            Waits::Machines | Waits::Mending => None,
+        };
         for (policy, since) in self.armed() {
             let (requests, next) = analysis::due(policy, &self.next.checks, &facts, since, self.now);
             measure.extend(requests);
@@ -315,7 +319,7 @@ impl<'a> Run<'a> {
             doing.message = format!("{}; no Decision counts: {why}", doing.message);
         }
         self.next.observed_generation = self.plan.generation;
-        self.next.next_transition_time = doing.wake.filter(|_| doing.waits == Waits::Decision).map(Time);
+        self.next.next_transition_time = transition.map(Time);
         self.next.message = doing.message;
         let on_its_way = self.next.candidate.as_ref().or(self.next.stable.as_ref());
         self.next.version = on_its_way.map(|revision| revision.version.clone());
@@ -392,6 +396,7 @@ impl<'a> Run<'a> {
             phase,
             message: message.into(),
             since: Time(self.now),
+            retried: false,
         });
         let surplus = self.next.blocked.len().saturating_sub(BLOCKED_MAX);
         self.next.blocked.drain(..surplus);
@@ -444,6 +449,11 @@ impl Joined {
             })
         })
     }
+}
+
+/// A time as people and the API write it, in whole seconds.
+pub(crate) fn clock(at: Timestamp) -> jiff::fmt::strtime::Display<'static> {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ")
 }
 
 /// The earlier of two instants that may not exist.

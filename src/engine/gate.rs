@@ -10,6 +10,7 @@ use lockkeeper_api::{
 };
 
 use crate::{
+    decide::clock,
     plan::Plan,
     window::{self, ReleaseFacts},
     world::World,
@@ -206,7 +207,7 @@ fn overridden(question: &Question<'_>, answer: Answer) -> Answer {
                 answer.kind,
                 true,
                 "Overridden",
-                format!("passed by {} until {until}; it would be closed: {}", decision.by, answer.message),
+                format!("passed by {} until {}; it would be closed: {}", decision.by, clock(until), answer.message),
             )
         },
         None => answer,

@@ -224,7 +224,7 @@ impl Target {
         match self.scale {
             CanaryScale::Replicas(number) => number,
             CanaryScale::Weight(percent) => share(percent),
-            CanaryScale::MatchTrafficWeight(_) if self.weight == 0 => 0,
+            CanaryScale::MatchTrafficWeight(_) if self.weight == 0 || of == 0 => 0,
             CanaryScale::MatchTrafficWeight(_) if routed || self.weight == 100 => share(self.weight),
             // Traffic by pod count: c / (c + of) is the share, at least one pod, at most as many as the stable version has.
             CanaryScale::MatchTrafficWeight(_) => {

@@ -24,6 +24,8 @@ const SPENT_MAX: usize = 32;
 pub struct Command {
     /// What is asked for.
     pub verdict: Verdict,
+    /// The revision that it is about.
+    pub revision: String,
     /// The gate, for Reject.
     pub gate: Option<String>,
     /// Who asks.
@@ -53,13 +55,18 @@ pub fn count(plan: &Plan, world: &World, status: &mut ReleaseStatus) -> Vec<Comm
     new.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
     let room = COUNTED_MAX.saturating_sub(status.decisions.len());
     let mut commands = Vec::new();
-    for decision in new.into_iter().take(room) {
+    for (index, decision) in new.into_iter().enumerate() {
+        // Going back is never blocked, not by many Decisions either.
+        if index >= room && !matches!(decision.spec.verdict, Verdict::Abort | Verdict::Rollback) {
+            continue;
+        }
         let mut counted = counted(decision);
         counted.refused = refusal(plan, status, &decision.spec, &counted);
         if counted.refused.is_none() {
             let spec = &decision.spec;
             commands.push(Command {
                 verdict: spec.verdict,
+                revision: spec.revision.clone(),
                 gate: spec.gate.clone(),
                 by: spec.by.username.clone(),
                 reason: spec.reason.clone(),
@@ -94,7 +101,7 @@ fn concerns(status: &ReleaseStatus, spec: &DecisionSpec) -> bool {
     let is = |revision: Option<&String>| revision == Some(&spec.revision);
     match spec.verdict {
         Verdict::Rollback => is(status.stable.as_ref().map(|s| &s.revision)),
-        Verdict::Retry => status.blocked.iter().any(|b| b.revision == spec.revision),
+        Verdict::Retry => status.blocked.iter().any(|b| b.revision == spec.revision && !b.retried),
         Verdict::Approve
         | Verdict::Reject
         | Verdict::Promote

@@ -252,7 +252,8 @@ pub fn detach(release: &str, deployment: &DeploymentView, seen: &ReplicaSetView,
     labels.insert(RELEASE.into(), release.into());
     labels.insert(ROLE.into(), role.as_str().into());
     let mut metadata = json!({"labels": labels, "ownerReferences": owner(deployment, false)});
-    if role == Role::Candidate {
+    // What runs already was never stable: a resumed Deployment has started it.
+    if role == Role::Candidate && seen.replicas == 0 {
         metadata["annotations"] = json!({BORROWED: "true"});
     }
     let request = merge(&seen.resource_version, metadata, json!({}));

@@ -50,7 +50,12 @@ async fn spec(app: &App<'_>, group: &str, version: &str, kind: &str) -> Result<V
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
     let client = app.story.stage.cluster.client(User::Admin);
     let api: Api<DynamicObject> = Api::namespaced_with(client, &app.story.namespace, &resource);
-    Ok(api.get(&app.name).await?.data["spec"].take())
+    let mut spec = api.get(&app.name).await?.data["spec"].take();
+    if let Value::Object(spec) = &mut spec {
+        // The API server assigns them, and other ones to a Service that is made again.
+        spec.retain(|key, _| !key.starts_with("clusterIP"));
+    }
+    Ok(spec)
 }
 
 /// Lines of one that the other does not have, as `diff` marks them.

@@ -163,6 +163,9 @@ pub struct StepStatus {
     pub waiting: Option<Time>,
     /// Digest of the steps up to and including this one: changed steps start over.
     pub digest: String,
+    /// Whether a person has ended it: Skip, Resume of a pause without duration, or Promote, which passes all gates.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
 }
 
 /// The candidate's share of the traffic, in percent.
@@ -340,6 +343,9 @@ pub struct BlockedRevision {
     pub message: String,
     /// Since when.
     pub since: Time,
+    /// Whether a Retry lets it start again, with gates and steps.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retried: bool,
 }
 
 /// A Decision that has been counted, or refused.

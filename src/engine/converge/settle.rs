@@ -7,6 +7,7 @@ use lockkeeper_api::{
 
 use super::{Round, Scene, is_pinned};
 use crate::{
+    digest::version_digest,
     plan::{Services, WorkloadPlan},
     revision::images_that_differ,
     traffic,
@@ -53,14 +54,24 @@ fn swapped(new: &ReplicaSetView, old: Option<&ReplicaSetView>) -> bool {
     new.controlled && old.is_none_or(|old| !old.controlled || new.replicas > 0 || old.replicas == 0)
 }
 
-/// The live ReplicaSet does not exist.
+/// The live ReplicaSet does not exist: make it again, and let traffic go where pods are ready.
 fn missing(scene: &Scene<'_>, live: &WorkloadRevision) -> Round {
     let held = scene.deployment.marks.contains_key(HOLD);
-    if held || !scene.view.saved.is_empty() {
-        return scene.recreate(live);
+    if !held && scene.view.saved.is_empty() {
+        // At rest the Deployment controller makes it by itself.
+        return Round::wait(format!("waiting for the ReplicaSet of {}", scene.deployment.name));
     }
-    // At rest the Deployment controller makes it by itself.
-    Round::wait(format!("waiting for the ReplicaSet of {}", scene.deployment.name))
+    let mut round = scene.recreate(live);
+    let other = scene.view.replica_sets.iter().find(|rs| rs.hash != live.hash && rs.available > 0);
+    let canary = scene.services().and_then(|services| scene.service(&services.canary));
+    match (other, canary) {
+        (Some(other), Some(canary)) if scene.ready(canary, other) > 0 => {
+            round.writes.extend(scene.weigh(Some(100)));
+        }
+        (Some(other), _) => round.writes.extend(scene.pin(&other.hash)),
+        (None, _) => {}
+    }
+    round
 }
 
 /// Brings the live version to full scale, all traffic to it, and then the Deployment's control.
@@ -249,6 +260,10 @@ fn clean_up(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView
     if keep != Keep::Gone && old.is_some_and(|old| old.role.is_some()) || !round.done() {
         return round;
     }
+    if let Some(rs) = scene.view.replica_sets.iter().find(|rs| rs.hash != new.hash && rs.existing > 0) {
+        // Unpinned now, the Services would send traffic to it.
+        return Round::wait(format!("waiting for the pods of {} to end", rs.name));
+    }
     round.writes.extend(scene.pinned().filter(|s| s.pin.is_some()).map(write::unpin));
     round.writes.extend(scene.view.saved.iter().map(write::delete_saved));
     if round.done() {
@@ -277,7 +292,7 @@ fn retire(scene: &Scene<'_>, rs: &ReplicaSetView, round: &mut Round) {
 fn give_back(scene: &Scene<'_>, new: &ReplicaSetView, round: &mut Round) {
     let deployment = scene.deployment;
     let leave = scene.plan.deleting;
-    if deployment.digest != new.digest {
+    if version_digest(&deployment.template) != new.version {
         let resumed = scene.take_off(&new.hash);
         if !resumed.is_empty() {
             round.writes.extend(scene.hold_at(&new.hash));
@@ -292,7 +307,9 @@ fn give_back(scene: &Scene<'_>, new: &ReplicaSetView, round: &mut Round) {
         round.writes.extend(write::deployment(&scene.plan.name, deployment, &goal));
         return;
     }
-    let current = deployment.current && deployment.updated == deployment.replicas;
+    // After a restart by annotation meanwhile there is nothing to count yet: that rolls out natively from here.
+    let counted = deployment.updated == deployment.replicas || deployment.digest != new.digest;
+    let current = deployment.current && counted;
     let held = deployment.marks.contains_key(HOLD) || deployment.marks.contains_key(PAUSED_BY);
     if held && !current {
         round.pending =

@@ -4,14 +4,21 @@ use lockkeeper_api::{names::POD_TEMPLATE_HASH, release::WorkloadRevision};
 
 use super::{Round, Scene, is_pinned};
 use crate::{
+    digest::version_digest,
     plan::Target,
     revision::images_to_set,
     world::{ReplicaSetView, Role},
     write::{self, Write},
 };
 
-/// One round towards the candidate beside the stable version, at the target's scale and weight.
-pub fn split(scene: &Scene<'_>, stable: &WorkloadRevision, candidate: &WorkloadRevision, target: &Target) -> Round {
+/// One round towards the candidate beside the stable version, at the target's scale and weight; while it is `shut`, neither grows.
+pub fn split(
+    scene: &Scene<'_>,
+    stable: &WorkloadRevision,
+    candidate: &WorkloadRevision,
+    target: &Target,
+    shut: bool,
+) -> Round {
     if stable.hash == candidate.hash {
         return Round { served: true, ..Round::default() };
     }
@@ -36,7 +43,7 @@ pub fn split(scene: &Scene<'_>, stable: &WorkloadRevision, candidate: &WorkloadR
     if !writes.is_empty() {
         return Round::write(writes);
     }
-    shift(scene, old, new, target)
+    shift(scene, old, new, target, shut)
 }
 
 /// The candidate's ReplicaSet, or the round that makes or borrows it.
@@ -47,7 +54,8 @@ fn candidate_set<'a>(scene: &Scene<'a>, candidate: &WorkloadRevision) -> Result<
         Some(new) if new.controlled => {
             Err(Round::write([write::detach(&scene.plan.name, deployment, new, Role::Candidate)]))
         }
-        Some(new) if new.digest != deployment.digest => Err(Round::broken(format!(
+        // A restart by annotation is the same version; it follows when the Deployment is given back.
+        Some(new) if new.version != version_digest(&deployment.template) => Err(Round::broken(format!(
             "ReplicaSet {} differs from the Deployment's template: an admission policy changes ReplicaSets; exempt it",
             new.name
         ))),
@@ -99,10 +107,11 @@ fn prepare(scene: &Scene<'_>, old: &ReplicaSetView, candidate: &WorkloadRevision
 }
 
 /// Scale, then weight; the other way round on the way down.
-fn shift(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, target: &Target) -> Round {
-    let wanted = target.replicas(scene.deployment.replicas, scene.work.routed());
+fn shift(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, target: &Target, shut: bool) -> Round {
+    let asked = target.replicas(scene.deployment.replicas, scene.work.routed());
+    let wanted = if shut { asked.min(new.replicas) } else { asked };
     let most = scene.most();
-    let share = allowed(scene, old, new, target, wanted);
+    let share = allowed(scene, old, new, target, if shut { u32::MAX } else { wanted });
     let mut round = Round::default();
     if share > 0 || most > 0 {
         round.writes = scene.weigh(Some(share));

@@ -54,9 +54,8 @@ impl Run<'_> {
             self.enter(Phase::Stable);
             return Turn::Again;
         };
-        if let Some(finalizer) = self.finalizer(true) {
-            let message = "marking the Release as in flight".into();
-            return Turn::Now(Doing { writes: vec![finalizer], message, waits: Waits::Machines, ..Doing::default() });
+        if let Some(turn) = self.marked() {
+            return turn;
         }
         let left = self.next.candidate.clone();
         let (share, next) = self.share(&going);

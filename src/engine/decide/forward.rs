@@ -11,7 +11,7 @@ use lockkeeper_api::{
     rollback_policy::{OnFailure, OnInconclusive},
 };
 
-use super::{Doing, Joined, Run, Turn, Waits, earliest};
+use super::{Doing, Joined, Run, Turn, Waits, clock, earliest};
 use crate::{
     analysis::{self, PolicyPlan},
     converge::{self, Keep, Round},
@@ -131,6 +131,7 @@ impl<'a> Run<'a> {
             started: Time(self.now),
             waiting: Some(Time(self.now)),
             digest: self.plan.steps_digest(index),
+            ended: false,
         });
         self.weight(target.weight, None);
         if target.weight > before && index < total {
@@ -157,15 +158,18 @@ impl<'a> Run<'a> {
         if let Some(turn) = self.turn_back() {
             return turn;
         }
-        if let Some(finalizer) = self.finalizer(true) {
-            let message = "marking the Release as in flight".into();
-            return Turn::Now(Doing { writes: vec![finalizer], message, waits: Waits::Machines, ..Doing::default() });
+        let index = step.index as usize;
+        if self.pause_or_resume()
+            && matches!(self.plan.steps.get(index), Some(Step::Pause(pause)) if pause.duration.is_none())
+        {
+            self.end_step();
         }
-        let resumed = self.pause_or_resume();
         if let Some(command) = self.take(&[Verdict::Promote]) {
-            self.event("Promoted", false, format!("on to promotion {}", command.signed()));
+            self.event("PromotionForced", false, format!("on to promotion through all gates {}", command.signed()));
             self.next.hold = None;
-            return self.promote();
+            let turn = self.promote();
+            self.end_step();
+            return turn;
         }
         if let Some(command) = self.take(&[Verdict::Reject]) {
             self.hold_by(
@@ -173,7 +177,6 @@ impl<'a> Run<'a> {
                 format!("gate {} was rejected {}", command.gate.clone().unwrap_or_default(), command.signed()),
             );
         }
-        let index = step.index as usize;
         if self.plan.steps.len() <= index || self.plan.steps_digest(index) != step.digest {
             self.event("StepsChanged", false, "the steps have changed: they start over");
             self.enter_step(0);
@@ -181,15 +184,17 @@ impl<'a> Run<'a> {
         }
         if let Some(command) = self.take(&[Verdict::Skip]) {
             self.event("StepSkipped", false, format!("step {} skipped {}", step.position, command.signed()));
-            return self.advance(index);
+            self.end_step();
         }
-        if self.world.workloads.iter().filter_map(|view| view.deployment.as_ref()).all(|d| d.replicas == 0) {
-            // There is nothing to canary: handed over at once.
-            return self.advance(self.plan.steps.len().saturating_sub(1));
+        if let Some(turn) = self.marked() {
+            return turn;
         }
         let target = Target::at(&self.plan.steps, index);
+        let grows = target.weight > self.next.weight.unwrap_or_default().confirmed;
+        let gates = if grows { self.ask(Exposure::Increase, None) } else { Vec::new() };
+        let shut = !gate::open(&gates) || (grows && self.next.hold.is_some());
         let joined = self.each(|scene, part| match (stable.workloads.get(part), candidate.workloads.get(part)) {
-            (Some(old), Some(new)) => converge::split(scene, old, new, &target),
+            (Some(old), Some(new)) => converge::split(scene, old, new, &target, shut),
             (None, _) | (_, None) => Round::broken("workloads were added mid-way: abort, and release again"),
         });
         if !self.faults.is_empty() {
@@ -197,6 +202,10 @@ impl<'a> Run<'a> {
         }
         if let Some(message) = self.unavailable(&candidate, joined.served) {
             return self.go_back(GoingBackCause::Unavailable, message);
+        }
+        if shut {
+            self.next.gates = gates;
+            return self.halted(joined);
         }
         if !joined.served {
             self.enter(Phase::Progressing);
@@ -206,7 +215,11 @@ impl<'a> Run<'a> {
         if let Some(step) = &mut self.next.step {
             step.waiting = None;
         }
-        match self.step_over(index, resumed) {
+        if self.world.workloads.iter().filter_map(|view| view.deployment.as_ref()).all(|d| d.replicas == 0) {
+            // There is nothing to canary: handed over at once.
+            return self.advance(self.plan.steps.len().saturating_sub(1));
+        }
+        match self.step_over(index) {
             None => self.advance(index),
             Some(stop) => self.stop(stop),
         }
@@ -228,18 +241,41 @@ impl<'a> Run<'a> {
             return self.go_back(cause, why);
         }
         // What exactly is waited for changes by the second; the status says what for, the log the rest.
-        let message = format!("step {position}: bringing the candidate to {} % of the traffic", target.weight);
+        let by = deadline.map(|deadline| format!(", or back at {}", clock(deadline))).unwrap_or_default();
+        let message = format!("step {position}: bringing the candidate to {} % of the traffic{by}", target.weight);
         let wake = earliest(joined.wake, deadline);
         Turn::Now(Doing { writes: joined.writes, message, waits: Waits::Machines, wake, progress: true })
     }
 
     /// Something that the release needs has gone wrong mid-way: exposure stays until it is mended.
     fn faulty(&mut self, joined: Joined) -> Turn {
-        let position = self.next.step.as_ref().map(|s| s.position.clone()).unwrap_or_default();
         self.next.gates = self.ask(Exposure::Increase, None);
+        self.halted(joined)
+    }
+
+    /// Exposure may not grow to what the step asks for: it stays.
+    fn halted(&mut self, joined: Joined) -> Turn {
+        let position = self.next.step.as_ref().map(|s| s.position.clone()).unwrap_or_default();
         self.enter(Phase::Paused);
+        if let Some(step) = &mut self.next.step {
+            step.waiting = None;
+        }
         let doing = self.at_gates(&format!("step {position}"));
         Turn::Now(Doing { writes: joined.writes, wake: earliest(joined.wake, doing.wake), ..doing })
+    }
+
+    /// A person has ended the current step.
+    fn end_step(&mut self) {
+        if let Some(step) = &mut self.next.step {
+            step.ended = true;
+        }
+    }
+
+    /// The finalizer comes before the first effect.
+    pub(super) fn marked(&self) -> Option<Turn> {
+        let message = "marking the Release as in flight".into();
+        let finalizer = self.finalizer(true)?;
+        Some(Turn::Now(Doing { writes: vec![finalizer], message, waits: Waits::Machines, ..Doing::default() }))
     }
 
     /// Why the version under test is to be left: its pods have been missing for longer than the policy allows. `complete` says that
@@ -270,7 +306,7 @@ impl<'a> Run<'a> {
     }
 
     /// What keeps the release at a step whose weight is confirmed.
-    fn step_over(&mut self, index: usize, resumed: bool) -> Option<Stop> {
+    fn step_over(&mut self, index: usize) -> Option<Stop> {
         if let Some(hold) = &self.next.hold {
             let message = format!("{}; Resume goes on, Abort goes back", hold.message);
             return Some(Stop { message, waits: Waits::Decision, wake: None });
@@ -281,14 +317,18 @@ impl<'a> Run<'a> {
             started.checked_add(SignedDuration::from(duration)).unwrap_or(Timestamp::MAX)
         };
         let waits = Waits::Decision;
+        if self.next.step.as_ref().is_some_and(|step| step.ended) {
+            return None;
+        }
         match self.plan.steps.get(index)? {
             Step::SetWeight(_) | Step::SetCanaryScale(_) => None,
             Step::Pause(pause) => match pause.duration.map(after) {
                 Some(until) if until <= self.now => None,
-                Some(until) => {
-                    Some(Stop { message: format!("step {position}: pause until {until}"), waits, wake: Some(until) })
-                }
-                None if resumed => None,
+                Some(until) => Some(Stop {
+                    message: format!("step {position}: pause until {}", clock(until)),
+                    waits,
+                    wake: Some(until),
+                }),
                 None => {
                     let message = format!("step {position}: pause without duration; a Decision Resume goes on");
                     Some(Stop { message, waits, wake: None })
@@ -307,7 +347,7 @@ impl<'a> Run<'a> {
                 let until = after(step.duration);
                 let Some(policy) = self.plan.analyses.get(&step.policy) else { return Some(self.closed(&position)) };
                 if until > self.now {
-                    let message = format!("step {position}: analysis by {} until {until}", step.policy);
+                    let message = format!("step {position}: analysis by {} until {}", step.policy, clock(until));
                     return Some(Stop { message, waits, wake: Some(until) });
                 }
                 self.concluded(policy, started, true)
@@ -433,6 +473,9 @@ impl<'a> Run<'a> {
             return turn;
         }
         let Some(stable) = self.next.stable.clone() else { return Turn::Again };
+        if let Some(turn) = self.marked().or_else(|| self.shut_again()) {
+            return turn;
+        }
         let joined = self.each(|scene, part| match candidate.workloads.get(part) {
             Some(live) => converge::settle(scene, live, stable.workloads.get(part), Keep::Full, 0),
             None => Round::broken("workloads were added mid-way: abort, and release again"),
@@ -457,11 +500,36 @@ impl<'a> Run<'a> {
         self.next.candidate = None;
         self.next.gates.clear();
         self.next.step = None;
+        let revision = self.next.stable.as_ref().map(|stable| stable.revision.clone());
+        self.next.blocked.retain(|blocked| Some(&blocked.revision) != revision.as_ref());
         if !bake.is_zero() {
             self.next.bake_until = self.now.checked_add(SignedDuration::from(bake)).ok().map(Time);
             self.enter(Phase::Baking);
         }
         Turn::Again
+    }
+
+    /// A gate has closed before the candidate had everything: back to the last step, which asks again. What a person has
+    /// promoted is not asked.
+    fn shut_again(&mut self) -> Option<Turn> {
+        let forced = self.next.step.as_ref().is_some_and(|step| step.ended);
+        let stable = self.next.stable.iter().flat_map(|stable| &stable.workloads);
+        let begun = self.world.workloads.iter().zip(stable).any(|(view, part)| {
+            // The handover goes through: half of it would be worse than either end.
+            !view.replica_sets.iter().any(|rs| rs.hash == part.hash && rs.controlled)
+        });
+        if forced
+            || begun
+            || self.next.weight.unwrap_or_default().confirmed >= 100
+            || gate::open(&self.ask(Exposure::Promotion, None))
+        {
+            return None;
+        }
+        let last = self.plan.steps.len().checked_sub(1)?;
+        self.enter(Phase::Paused);
+        self.enter_step(last);
+        self.end_step();
+        Some(Turn::Again)
     }
 
     /// Promoted without a bake: only clearing up is left.
@@ -505,7 +573,7 @@ impl<'a> Run<'a> {
             return self.succeed();
         }
         if !over && !doing.progress {
-            doing.message = format!("promoted; baking until {until}");
+            doing.message = format!("promoted; baking until {}", clock(until));
             doing.waits = Waits::Nothing;
         }
         doing.wake = earliest(doing.wake, (!over).then_some(until));

@@ -5,7 +5,7 @@ use lockkeeper_api::{
     decision::Verdict,
     deployment_window::Exposure,
     names::{HOLD, PAUSED_BY},
-    release::{GoingBackCause, Phase, RevisionStatus},
+    release::{BlockedRevision, GoingBackCause, Phase, RevisionStatus},
 };
 
 use super::{Doing, Run, Turn, Waits, earliest};
@@ -22,7 +22,7 @@ impl Run<'_> {
         let Some(wanted) = self.wanted.clone() else { return Turn::Now(self.invalid()) };
         let Some(stable) = self.next.stable.clone() else { return self.first(&wanted) };
         if let Some(command) = self.take(&[Verdict::Retry]) {
-            self.unblock(&wanted, &command);
+            self.unblock(&command);
             return Turn::Again;
         }
         if let Some(command) = self.take(&[Verdict::Rollback]) {
@@ -32,8 +32,7 @@ impl Run<'_> {
         if same {
             return self.at_rest();
         }
-        let blocked = self.next.blocked.iter().find(|blocked| blocked.revision == wanted.revision).cloned();
-        if let Some(blocked) = blocked {
+        if let Some(blocked) = self.blocked(&wanted) {
             self.enter(blocked.phase);
             return Turn::Now(self.stay_back(&blocked.message));
         }
@@ -52,9 +51,19 @@ impl Run<'_> {
         Turn::Again
     }
 
-    fn unblock(&mut self, wanted: &Wanted, command: &Command) {
-        self.next.blocked.retain(|blocked| blocked.revision != wanted.revision);
-        self.event("Retried", false, format!("{} may start again, {}", wanted.version, command.signed()));
+    /// Lets a blocked version start again, with gates and steps.
+    fn unblock(&mut self, command: &Command) {
+        let Some(blocked) = self.next.blocked.iter_mut().find(|blocked| blocked.revision == command.revision) else {
+            return;
+        };
+        blocked.retried = true;
+        let note = format!("version {} may start again, {}", blocked.version, command.signed());
+        self.event("Retried", false, note);
+    }
+
+    /// Why the version asked for may not start, if so.
+    fn blocked(&self, wanted: &Wanted) -> Option<BlockedRevision> {
+        self.next.blocked.iter().find(|blocked| blocked.revision == wanted.revision && !blocked.retried).cloned()
     }
 
     /// Takes a version as the candidate.
@@ -182,9 +191,13 @@ impl Run<'_> {
         doing
     }
 
-    /// Whether every workload that changes goes to a version that its Deployment has in its history.
+    /// Whether every workload that changes goes to a version that its Deployment has in its history, and that was not left
+    /// for good reason: that one may start again, but like any other.
     fn is_earlier(&self, wanted: &Wanted) -> bool {
         let Some(stable) = &self.next.stable else { return false };
+        if self.next.blocked.iter().any(|blocked| blocked.revision == wanted.revision) {
+            return false;
+        }
         let parts = wanted.workloads.iter().zip(&stable.workloads).zip(&self.world.workloads);
         parts
             .into_iter()
@@ -228,10 +241,9 @@ impl Run<'_> {
             return Turn::Now(self.invalid());
         }
         if let Some(command) = self.take(&[Verdict::Retry]) {
-            self.unblock(wanted, &command);
+            self.unblock(&command);
         }
-        let blocked = self.next.blocked.iter().find(|blocked| blocked.revision == wanted.revision).cloned();
-        if let Some(blocked) = blocked.filter(|_| self.held()) {
+        if let Some(blocked) = self.blocked(wanted).filter(|_| self.held()) {
             self.enter(blocked.phase);
             let message = format!("{}; change the version, or decide Retry", blocked.message);
             return Turn::Now(Doing { message, waits: Waits::Mending, ..Doing::default() });
