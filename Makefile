@@ -11,7 +11,7 @@ test: ## all tests: units and properties, then the local cluster
 	$(MAKE) --no-print-directory e2e
 
 e2e: operator ## the local cluster only; STORY=name for some stories
-	cargo test -p lockkeeper-e2e $(if $(STORY),--test stories -- $(STORY),--test cluster)
+	cargo test -p lockkeeper-e2e $(if $(STORY),--test stories -- $(STORY),--tests)
 
 lint: ## format and clippy, without a warning
 	cargo fmt --all --check
