@@ -104,7 +104,7 @@ enum Confirmation {
 }
 
 impl<'a> Scene<'a> {
-    fn replica_set(&self, hash: &str) -> Option<&'a ReplicaSetView> {
+    pub fn replica_set(&self, hash: &str) -> Option<&'a ReplicaSetView> {
         self.view.replica_sets.iter().find(|rs| rs.hash == hash)
     }
 
@@ -213,7 +213,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Saves a version's template unless it is saved.
-    fn save(&self, replica_set: &ReplicaSetView) -> Option<Write> {
+    pub fn save(&self, replica_set: &ReplicaSetView) -> Option<Write> {
         if self.view.saved.iter().any(|saved| saved.hash == replica_set.hash) {
             return None;
         }
@@ -221,8 +221,10 @@ impl<'a> Scene<'a> {
         Some(write::save_template(&self.plan.name, self.deployment, &replica_set.hash, template))
     }
 
-    /// Makes a ReplicaSet that somebody has deleted again, under the Deployment's control.
+    /// Makes a ReplicaSet that somebody has deleted again: under the Deployment's control, unless that controls another, which it
+    /// would then scale in proportion.
     fn recreate(&self, revision: &WorkloadRevision) -> Round {
+        let taken = self.view.replica_sets.iter().any(|rs| rs.controlled && rs.replicas > 0);
         match self.view.saved.iter().find(|saved| saved.hash == revision.hash) {
             Some(saved) => Round::write([write::create_replica_set(
                 &self.plan.name,
@@ -230,7 +232,7 @@ impl<'a> Scene<'a> {
                 &revision.hash,
                 &saved.template,
                 self.deployment.replicas,
-                None,
+                taken.then_some(Role::Candidate),
             )]),
             None => Round::broken(format!(
                 "ReplicaSet {}-{} is gone and its template was not saved: roll out a version by hand",

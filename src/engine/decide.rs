@@ -223,8 +223,6 @@ impl<'a> Run<'a> {
 
     /// The policies whose checks are armed now, each with the time from which it counts.
     fn armed(&self) -> Vec<(&'a PolicyPlan, Timestamp)> {
-        let mut armed = Vec::new();
-        let Some(exposed) = self.next.exposed.as_ref().map(|t| t.0) else { return armed };
         let in_flight = match self.next.phase {
             Phase::Progressing | Phase::Paused | Phase::Promoting | Phase::Baking => true,
             Phase::Stable
@@ -235,14 +233,16 @@ impl<'a> Run<'a> {
             | Phase::Rejected
             | Phase::Invalid => false,
         };
+        let mut armed = Vec::new();
         if !in_flight {
             return armed;
         }
-        armed.extend(self.plan.policy.as_ref().map(|policy| (policy, exposed)));
+        let exposed = self.next.exposed.as_ref().map(|t| t.0);
+        armed.extend(self.plan.policy.as_ref().zip(exposed));
         if let Some((policy, started)) = self.analysis()
-            && self.plan.policy.as_ref().is_none_or(|armed| armed.name != policy.name)
+            && armed.iter().all(|(armed, _)| armed.name != policy.name)
         {
-            armed.push((policy, started.max(exposed)));
+            armed.push((policy, exposed.map_or(started, |exposed| started.max(exposed))));
         }
         armed
     }

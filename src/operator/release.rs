@@ -81,10 +81,9 @@ async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<()
     debug!(phase = %next.phase, publish, writes = writes.len(), ?wake, message = next.message, "decided");
 
     context.pods.watch(context, key, &watch_pods);
-    context.measures.only(
-        key,
-        next.exposed.as_ref().and(next.candidate.as_ref().or(next.stable.as_ref())).map(|r| r.revision.as_str()),
-    );
+    let measured =
+        next.candidate.as_ref().or(next.stable.as_ref()).filter(|_| next.exposed.is_some() || next.step.is_some());
+    context.measures.only(key, measured.map(|revision| revision.revision.as_str()));
     if let Some(wake) = wake {
         context.releases.add_at(key.clone(), context.clock.instant(wake));
     }

@@ -79,7 +79,7 @@ fn count(check: &CheckPlan, status: &mut CheckStatus, measurement: &Measurement)
     status.outcome = outcome;
     status.message = message.map(|message| message.chars().take(MESSAGE_MAX).collect());
     status.value = match measurement.reading {
-        Reading::Value(value) => Some(value.to_string()),
+        Reading::Value(value) => Some(plain(value).to_string()),
         Reading::NoData(_) | Reading::Error(_) => None,
     };
 }
@@ -123,21 +123,27 @@ fn without_data(check: &CheckPlan, why: &str) -> Finding {
     }
 }
 
+/// A number without the noise that binary fractions have behind their twelfth digit.
+fn plain(value: f64) -> f64 {
+    format!("{value:.11e}").parse().unwrap_or(value)
+}
+
 /// Judges a finite value.
 fn judge(check: &CheckPlan, value: f64) -> Finding {
     let short = &check.short;
+    let shown = plain(value);
     match &check.success {
         Success::Bounds { min: Some(min), .. } if value < *min => {
-            Finding::Failure(format!("{short} is {value}, below min {min}"))
+            Finding::Failure(format!("{short} is {shown}, below min {min}"))
         }
         Success::Bounds { max: Some(max), .. } if value > *max => {
-            Finding::Failure(format!("{short} is {value}, above max {max}"))
+            Finding::Failure(format!("{short} is {shown}, above max {max}"))
         }
         Success::Bounds { .. } => Finding::Success,
         Success::Condition(condition) => match condition.holds(value) {
             Ok(true) => Finding::Success,
-            Ok(false) => Finding::Failure(format!("{short} is {value}, condition {condition} is false")),
-            Err(why) => Finding::Error(format!("{short} is {value}, but {why}")),
+            Ok(false) => Finding::Failure(format!("{short} is {shown}, condition {condition} is false")),
+            Err(why) => Finding::Error(format!("{short} is {shown}, but {why}")),
         },
     }
 }

@@ -199,14 +199,20 @@ fn aimed<'a>(
 fn restore_traffic(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView>, share: u8) -> Option<Round> {
     let services = scene.services()?;
     let Some(stable) = scene.service(&services.stable) else {
-        // The candidate's Service keeps what it has until there is somewhere to go.
-        return if scene.most() > 0 { scene.absent() } else { None };
+        // The candidate's Service keeps what it has until there is somewhere to go, or nobody wants a release any more.
+        return match scene.most() {
+            0 => None,
+            _ if scene.plan.deleting => Some(Round::write(scene.weigh(None))),
+            _ => scene.absent(),
+        };
     };
     let both = old.is_some_and(|old| old.existing > 0);
+    // The version that it is pinned to may have been deleted meanwhile.
+    let elsewhere = stable.selector.get(POD_TEMPLATE_HASH).is_some_and(|hash| *hash != new.hash);
     if !scene.work.routed() {
-        return if both { pin_alone(scene, new) } else { None };
+        return if both || elsewhere { pin_alone(scene, new) } else { None };
     }
-    if both && !is_pinned(stable, &new.hash) {
+    if elsewhere || (both && !is_pinned(stable, &new.hash)) {
         // The canary Service holds the traffic while the stable one changes over.
         let carried = scene.service(&services.canary).is_some_and(|canary| {
             canary.selector.get(POD_TEMPLATE_HASH) == Some(&new.hash) && scene.ready(canary, new) > 0

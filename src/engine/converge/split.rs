@@ -111,7 +111,9 @@ fn shift(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, target: 
     let asked = target.replicas(scene.deployment.replicas, scene.work.routed());
     let wanted = if shut { asked.min(new.replicas) } else { asked };
     let most = scene.most();
-    let share = allowed(scene, old, new, target, if shut { u32::MAX } else { wanted });
+    // Without pods it carries nothing, whatever the weight.
+    let weight = if wanted == 0 { 0 } else { target.weight };
+    let share = allowed(scene, old, new, weight, if shut { u32::MAX } else { wanted });
     let mut round = Round::default();
     if share > 0 || most > 0 {
         round.writes = scene.weigh(Some(share));
@@ -131,11 +133,7 @@ fn shift(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, target: 
     if new.available < wanted {
         return Round::wait(format!("waiting for pods: {} of {wanted} of {} are available", new.available, new.name));
     }
-    if wanted == 0 && target.weight > 0 {
-        // A workload of no replicas has nothing to shift.
-        return Round { served: true, ..Round::default() };
-    }
-    if share != target.weight && scene.work.routed() {
+    if share != weight && scene.work.routed() {
         return Round::wait(format!("waiting for endpoints of {}", new.name));
     }
     if let Some(unconfirmed) = scene.unconfirmed() {
@@ -156,7 +154,7 @@ fn leftovers(scene: &Scene<'_>, new: &ReplicaSetView) -> Vec<Write> {
 
 /// The share that the candidate can carry now: the target's when all of its pods are ready, never more than before
 /// while they are not, and nothing without a ready pod. A stable version without pods leaves everything to the candidate.
-fn allowed(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, target: &Target, wanted: u32) -> u8 {
+fn allowed(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, weight: u8, wanted: u32) -> u8 {
     let Some(services) = scene.services().filter(|_| scene.work.routed()) else { return 0 };
     let ready = scene.service(&services.canary).map_or(0, |canary| scene.ready(canary, new));
     let stable_ready = scene
@@ -169,7 +167,7 @@ fn allowed(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, target
         return 100;
     }
     let complete = new.available >= wanted && ready >= wanted.min(new.replicas) as usize;
-    if complete { target.weight } else { target.weight.min(scene.most()) }
+    if complete { weight } else { weight.min(scene.most()) }
 }
 
 /// The stable ReplicaSet is gone: make it again, and let traffic go where pods are ready.

@@ -65,7 +65,10 @@ impl<'a> Run<'a> {
         // Held meanwhile, so that nobody's resume passes the gates.
         let stable = self.next.stable.as_ref();
         let joined = self.each(|scene, part| match stable.and_then(|stable| stable.workloads.get(part)) {
-            Some(live) if scene.work.images.is_empty() => Round::write(scene.hold_at(&live.hash)),
+            Some(live) if scene.work.images.is_empty() => {
+                let saved = scene.replica_set(&live.hash).and_then(|rs| scene.save(rs));
+                Round::write(scene.hold_at(&live.hash).into_iter().chain(saved))
+            }
             Some(_) | None => Round::default(),
         });
         doing.writes = joined.writes;
@@ -159,10 +162,8 @@ impl<'a> Run<'a> {
             return turn;
         }
         let index = step.index as usize;
-        if self.pause_or_resume()
-            && matches!(self.plan.steps.get(index), Some(Step::Pause(pause)) if pause.duration.is_none())
-        {
-            self.end_step();
+        if self.pause_or_resume() {
+            self.resumed(index);
         }
         if let Some(command) = self.take(&[Verdict::Promote]) {
             self.event("PromotionForced", false, format!("on to promotion through all gates {}", command.signed()));
@@ -264,6 +265,19 @@ impl<'a> Run<'a> {
         Turn::Now(Doing { writes: joined.writes, wake: earliest(joined.wake, doing.wake), ..doing })
     }
 
+    /// Resume ends a pause without duration, and lets an analysis begin anew.
+    fn resumed(&mut self, index: usize) {
+        match self.plan.steps.get(index) {
+            Some(Step::Pause(pause)) if pause.duration.is_none() => self.end_step(),
+            Some(Step::Analysis(_)) => {
+                if let Some(step) = &mut self.next.step {
+                    step.started = Time(self.now);
+                }
+            }
+            Some(Step::Pause(_) | Step::SetWeight(_) | Step::SetCanaryScale(_) | Step::Approval(_)) | None => {}
+        }
+    }
+
     /// A person has ended the current step.
     fn end_step(&mut self) {
         if let Some(step) = &mut self.next.step {
@@ -305,11 +319,17 @@ impl<'a> Run<'a> {
         Turn::Now(Doing { message: stop.message, waits: stop.waits, wake: stop.wake, ..Doing::default() })
     }
 
+    /// The stop that a hold makes, if there is one.
+    fn on_hold(&self) -> Option<Stop> {
+        let hold = self.next.hold.as_ref()?;
+        let message = format!("{}; Resume goes on, Abort goes back", hold.message);
+        Some(Stop { message, waits: Waits::Decision, wake: None })
+    }
+
     /// What keeps the release at a step whose weight is confirmed.
     fn step_over(&mut self, index: usize) -> Option<Stop> {
-        if let Some(hold) = &self.next.hold {
-            let message = format!("{}; Resume goes on, Abort goes back", hold.message);
-            return Some(Stop { message, waits: Waits::Decision, wake: None });
+        if let Some(stop) = self.on_hold() {
+            return Some(stop);
         }
         let position = self.next.step.as_ref().map(|s| s.position.clone()).unwrap_or_default();
         let started = self.next.step.as_ref().map_or(self.now, |step| step.started.0);
@@ -365,8 +385,9 @@ impl<'a> Run<'a> {
             }
         };
         let message = format!("no data from {without}: no data is never success");
-        if over && self.next.hold.is_none() {
-            self.hold_by("Inconclusive", message.clone());
+        if over {
+            self.hold_by("Inconclusive", message);
+            return self.on_hold();
         }
         Some(Stop { message, waits: Waits::Decision, wake: None })
     }

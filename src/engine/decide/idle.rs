@@ -87,16 +87,14 @@ impl Run<'_> {
 
     /// The stable version is the one asked for.
     fn at_rest(&mut self) -> Turn {
-        if self.next.phase != Phase::Stable {
-            self.enter(Phase::Stable);
-            return Turn::Again;
-        }
         if let Some(doing) = self.native_restart() {
+            self.enter(Phase::Stable);
             return Turn::Now(doing);
         }
         if !self.faults.is_empty() && self.next.candidate.is_none() {
             return Turn::Now(self.invalid());
         }
+        self.enter(Phase::Stable);
         let mut doing = self.clear(Keep::Gone);
         if doing.writes.is_empty() && !doing.progress && self.next.candidate.is_some() {
             self.clear_attempt();
@@ -187,6 +185,7 @@ impl Run<'_> {
             doing.waits = Waits::Machines;
         } else if done && keep == Keep::Gone {
             doing.writes.extend(self.finalizer(false));
+            doing.message = "nothing is left of the last release".into();
         }
         doing
     }
