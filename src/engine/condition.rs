@@ -56,6 +56,14 @@ pub fn conditions(
         );
         wanted.push(("TrafficShared", true, "OtherServices".into(), message));
     }
+    let unrouted: Vec<_> = plan.workloads.iter().filter(|work| !work.routed()).map(|w| w.deployment.as_str()).collect();
+    if status.weight.is_some() && !unrouted.is_empty() {
+        let message = format!(
+            "Deployment {} has no routes: its share of the traffic is approximated by the number of pods",
+            unrouted.join(", ")
+        );
+        wanted.push(("WeightApproximated", true, "NoRoutes".into(), message));
+    }
     let dated = wanted.into_iter().map(|(kind, state, reason, message)| {
         let state = if state { "True" } else { "False" };
         let same = before.conditions.iter().find(|c| c.type_ == kind && c.status == state);
@@ -74,7 +82,6 @@ pub fn conditions(
 /// Ready, Reconciling and Stalled by phase.
 fn table(phase: Phase, waits: Waits) -> (bool, bool, bool) {
     match phase {
-        Phase::Stable | Phase::Baking if waits == Waits::Machines => (true, true, false),
         Phase::Waiting | Phase::Paused if waits == Waits::Mending => (false, false, true),
         Phase::Stable | Phase::Baking | Phase::Waiting | Phase::Paused => (true, false, false),
         Phase::Progressing | Phase::Promoting | Phase::RollingBack => (false, true, false),

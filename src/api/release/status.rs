@@ -65,7 +65,8 @@ pub struct ReleaseStatus {
     pub next_transition_time: Option<Time>,
     /// Ready, Reconciling and Stalled, as kstatus defines them. Where they apply: RolledBack (the version asked for was left),
     /// Restored (all traffic is confirmed to be back), TrafficContested and TemplateContested (others keep undoing our writes),
-    /// TrafficShared (other Services send traffic to both versions by pod count).
+    /// TrafficShared (other Services send traffic to both versions by pod count), WeightApproximated (without routes the weight
+    /// is approximated by the number of pods).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The version that carries the traffic when nothing else is asked for.

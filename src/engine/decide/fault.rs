@@ -12,8 +12,8 @@ pub fn faults(plan: &Plan, world: &World) -> Vec<String> {
             continue;
         };
         if deployment.recreate {
-            let why = "its strategy Recreate says that two versions must not run at once";
-            faults.push(format!("Deployment {name}: {why}; use RollingUpdate, or roll it out without a Release"));
+            let why = "has strategy Recreate, which says that two versions must not run at once";
+            faults.push(format!("Deployment {name} {why}: use RollingUpdate, or roll it out without a Release"));
         }
         for image in images_without_container(work, deployment) {
             faults.push(format!("Deployment {name} has no container {image}: correct images"));
