@@ -24,7 +24,7 @@ use nix::unistd::{Gid, Pid, Uid};
 
 use crate::tools::{self, Tools};
 
-const STAGE: &str = "LOCKKEEPER_NAMESPACE";
+const STAGE: &str = "LOCKKEEPER_E2E_NETNS";
 /// Addresses that pods get.
 pub(crate) const POD_CIDR: &str = "10.244.0.0/16";
 

@@ -107,7 +107,7 @@ fn tests(place: Option<(&Runtime, &Arc<Cluster>)>, mode: PolicyMode) -> Vec<Tria
             ),
             trial!("a held deployment is not unpaused or unmarked, and the way out is named", validating::held),
             trial!("nobody forges an author", validating::forged),
-            trial!("a pinned service is not unpinned", validating::pinned),
+            trial!("a pinned service is written by whoever may, a Git sync above all", validating::services),
         ]),
     }
     tests

@@ -3,12 +3,15 @@
 //! The doc comments of the types are the product's reference (`kubectl explain`): each field says its unit, its default
 //! and its limits.
 
+#![expect(clippy::duplicated_attributes, reason = "every printcolumn of a kind has a type, and many have the same")]
+
 pub mod decision;
 pub mod deployment_window;
 pub mod names;
 pub mod release;
 pub mod rollback_policy;
 pub mod scalar;
+mod schema;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -18,7 +21,7 @@ pub use deployment_window::{DeploymentWindow, DeploymentWindowSpec};
 pub use release::{Release, ReleaseSpec, ReleaseStatus};
 pub use rollback_policy::{RollbackPolicy, RollbackPolicySpec};
 
-/// All custom resource definitions, in the order in which they are installed.
+/// All custom resource definitions as they are installed, in that order.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![Release::crd(), DeploymentWindow::crd(), RollbackPolicy::crd(), Decision::crd()]
+    [Release::crd(), DeploymentWindow::crd(), RollbackPolicy::crd(), Decision::crd()].map(schema::finish).into()
 }

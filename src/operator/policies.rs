@@ -20,7 +20,7 @@ const APPROVING_SERVICE_ACCOUNTS: &str = "approvingServiceAccounts";
 pub enum PolicyMode {
     /// They are put right within the same write; needs `MutatingAdmissionPolicy` in v1 (Kubernetes 1.36).
     Mutating,
-    /// They are refused; the operator keeps managed Deployments paused at rest.
+    /// They are refused, but for those to Services; the operator keeps managed Deployments paused at rest.
     Validating,
 }
 
@@ -31,7 +31,8 @@ pub enum Policy {
     Hold,
     /// A Release's requester is who the API server says.
     Author,
-    /// The stable Service keeps its pin.
+    /// The stable Service keeps its pin. Only where that can be put right: a refusal would stop every Git sync, so there the
+    /// operator takes the weight off the candidate until the pin is back.
     Pin,
     /// A Decision's author is who the API server says, a person, and holds the verb.
     Decision,
@@ -71,30 +72,31 @@ impl Policy {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Hold, Self::Author, Self::Pin, Self::Decision, Self::Govern];
 
-    const fn text(self, mode: PolicyMode) -> &'static str {
-        match (self, mode) {
+    const fn text(self, mode: PolicyMode) -> Option<&'static str> {
+        Some(match (self, mode) {
             (Self::Hold, PolicyMode::Mutating) => include_str!("../../config/policies/mutating/hold.yaml"),
             (Self::Hold, PolicyMode::Validating) => include_str!("../../config/policies/validating/hold.yaml"),
             (Self::Author, PolicyMode::Mutating) => include_str!("../../config/policies/mutating/author.yaml"),
             (Self::Author, PolicyMode::Validating) => include_str!("../../config/policies/validating/author.yaml"),
             (Self::Pin, PolicyMode::Mutating) => include_str!("../../config/policies/mutating/pin.yaml"),
-            (Self::Pin, PolicyMode::Validating) => include_str!("../../config/policies/validating/pin.yaml"),
+            (Self::Pin, PolicyMode::Validating) => return None,
             (Self::Decision, PolicyMode::Mutating | PolicyMode::Validating) => {
                 include_str!("../../config/policies/common/decision.yaml")
             }
             (Self::Govern, PolicyMode::Mutating | PolicyMode::Validating) => {
                 include_str!("../../config/policies/common/govern.yaml")
             }
-        }
+        })
     }
 
-    /// The policy and its binding, as they are to be.
+    /// The policy and its binding, as they are to be; none where the mode has no such policy.
     ///
     /// # Errors
     /// If the text of this build cannot be read.
     pub fn render(self, settings: &PolicySettings) -> Result<Vec<DynamicObject>, TextError> {
-        let mut objects: Vec<DynamicObject> = serde_saphyr::from_multiple(self.text(settings.mode))
-            .map_err(|source| TextError { policy: self, source })?;
+        let Some(text) = self.text(settings.mode) else { return Ok(Vec::new()) };
+        let mut objects: Vec<DynamicObject> =
+            serde_saphyr::from_multiple(text).map_err(|source| TextError { policy: self, source })?;
         for object in &mut objects {
             name_operator(&mut object.data, &format!("'{OPERATOR_USER}'"), &cel_string(&settings.operator_user));
             name_approvers(&mut object.data, &settings.approving_service_accounts);

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 /// The JSON pointer, what is put there, and words of the refusal.
 type Change = (&'static str, Value, &'static [&'static str]);
 
+/// What is said of a text that is no duration.
+const DURATION: [&str; 1] = ["write hours, minutes and seconds like 90s, 10m or 1h30m, at most 8784h"];
+
 fn release() -> Value {
     object(
         "Release",
@@ -44,13 +47,21 @@ fn object(kind: &str, spec: Value) -> Value {
 fn bad_releases() -> Vec<Change> {
     let workload = || json!({"ref": {"kind": "Deployment", "name": "web"}});
     let steps = "/spec/strategy/canary/steps";
+    let pause = |duration: &str| (steps, json!([{"pause": {"duration": duration}}]), &DURATION[..]);
     vec![
+        pause("5 minutes"),
+        pause(""),
+        pause("1.5h"),
+        pause("500ms"),
+        pause("5m1h"),
+        pause("8785h"),
+        pause("99999999999999999s"),
         (steps, json!([]), &["should have at least 1 items"]),
-        (steps, json!([{}]), &["must validate one and only one schema"]),
+        (steps, json!([{}]), &["give exactly one of setWeight, setCanaryScale, pause, analysis, approval"]),
         (
             steps,
             json!([{"setWeight": 5, "pause": {}}]),
-            &["exactly one of setWeight, setCanaryScale, pause, analysis, approval"],
+            &["give exactly one of setWeight, setCanaryScale, pause, analysis, approval"],
         ),
         (steps, json!([{"setHeavy": 5}]), &["unknown field", "setHeavy"]),
         (steps, json!([{"setWeight": 101}]), &["less than or equal to 100"]),
@@ -61,8 +72,8 @@ fn bad_releases() -> Vec<Change> {
             &["exactly one of replicas, weight, matchTrafficWeight"],
         ),
         (steps, json!([{"setCanaryScale": {"matchTrafficWeight": false}}]), &["supported values: \"true\""]),
-        (steps, json!([{"pause": {"duration": "5 minutes"}}]), &["duration", "should match"]),
-        ("/spec/strategy", json!({}), &["canary"]),
+        (steps, json!([{"setCanaryScale": {}}]), &["exactly one of replicas, weight, matchTrafficWeight"]),
+        ("/spec/strategy", json!({}), &["spec.strategy", "give canary"]),
         ("/spec/workloads", json!([]), &["should have at least 1 items"]),
         ("/spec/workloads", json!([workload(), workload()]), &["remove the repeated ref"]),
         ("/spec/workloads/0/ref/kind", json!("StatefulSet"), &["supported values: \"Deployment\""]),
@@ -76,6 +87,7 @@ fn bad_releases() -> Vec<Change> {
         ("/spec/gates/approvals/0/required", json!(0), &["greater than or equal to 1"]),
         ("/spec/gates/approvals", json!([{"name": "go"}, {"name": "go"}]), &["distinct names"]),
         ("/spec/progressDeadline", json!("9s"), &["at least 10s"]),
+        ("/spec/progressDeadline", json!("ten minutes"), &DURATION[..]),
         ("/spec/rolbackPolicy", json!("x"), &["unknown field", "rolbackPolicy"]),
     ]
 }

@@ -1,15 +1,15 @@
 //! Decisions, and the verb govern.
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use lockkeeper_e2e::{Cluster, User};
 
-use super::fixture::{Place, decision, refused};
+use super::fixture::{APP, Place, decision, refused};
 
 pub async fn authors(cluster: &Cluster) -> Result<()> {
     let place = Place::install(cluster, "authors").await?;
     let carol = || cluster.kubeconfig(User::Carol);
     let mallory = || cluster.kubeconfig(User::Mallory);
-    let approve = |author| decision(author, "Approve", r#", "gate": "board""#);
+    let approve = |author: &str| decision(author, "Approve", r#", "gate": "board""#);
     let policy = "lockkeeper-decision";
 
     place.decide(carol(), &approve("carol"), &[]).await?;
@@ -76,21 +76,43 @@ pub async fn verbs(cluster: &Cluster) -> Result<()> {
 
 pub async fn govern(cluster: &Cluster) -> Result<()> {
     let place = Place::install(cluster, "govern").await?;
-    for patch in [
-        r#"{"spec":{"gates":{"requester":"erin"}}}"#,
-        r#"{"spec":{"strategy":{"canary":{"steps":[{"setWeight":100}]}}}}"#,
-        r#"{"spec":{"rollbackPolicy":"lax"}}"#,
-    ] {
-        let answer = place.patch(User::Erin, "release/web", patch).await;
-        refused(
-            answer,
-            &["lockkeeper-govern", "needs the verb govern on Release govern/web, which erin does not hold"],
-        )?;
-        place.patch(User::Bob, "release/web", patch).await?;
+    let gates = |gates: &str| format!(r#"{{"spec":{{"gates":{gates}}}}}"#);
+    let approval = |required: u8, groups: &str| {
+        let from = format!(r#"{{"groups":[{groups}]}}"#);
+        gates(&format!(r#"{{"approvals":[{{"name":"board","before":"Start","required":{required},"from":{from}}}]}}"#))
+    };
+    let changes = [
+        // The approval goes, by itself and with all gates.
+        gates(r#"{"approvals":null}"#),
+        gates(r#"{"approvals":[]}"#),
+        gates("null"),
+        // It stays, but means less.
+        approval(1, r#""change-board""#),
+        approval(2, r#""change-board","releasers""#),
+        gates(r#"{"requester":"erin"}"#),
+        gates(r#"{"windows":{"onClose":"Continue"}}"#),
+        r#"{"spec":{"strategy":{"canary":{"steps":[{"setWeight":100}]}}}}"#.to_owned(),
+        r#"{"spec":{"rollbackPolicy":"lax"}}"#.to_owned(),
+    ];
+    let release = "release/web";
+    let before = place.get(release).await?.0["spec"].clone();
+    let told = "changing gates, strategy or rollbackPolicy needs the verb govern on Release govern/web, which erin does not hold";
+    for patch in &changes {
+        let answer = place.patch(User::Erin, release, patch).await;
+        refused(answer, &["lockkeeper-govern", told]).with_context(|| patch.clone())?;
+    }
+    let without = APP.split("---").nth(2).unwrap_or_default().split("  gates:").next().unwrap_or_default();
+    refused(place.replace(User::Erin, without).await, &["lockkeeper-govern", told])?;
+    // Nor by another Release of the same name.
+    refused(place.kubectl(User::Erin, &["delete", release]).await, &["cannot delete resource \"releases\""])?;
+    ensure!(place.get(release).await?.0["spec"] == before);
+
+    for patch in &changes {
+        place.patch(User::Bob, release, patch).await.with_context(|| patch.clone())?;
     }
     for patch in [r#"{"spec":{"version":"2"}}"#, r#"{"spec":{"suspend":true}}"#, r#"{"metadata":{"labels":{"a":"b"}}}"#]
     {
-        place.patch(User::Erin, "release/web", patch).await?;
+        place.patch(User::Erin, release, patch).await?;
     }
     Ok(())
 }

@@ -3,10 +3,9 @@
 use anyhow::{Result, ensure};
 use lockkeeper_e2e::{Cluster, User};
 
-use super::fixture::{Place, Seen};
+use super::fixture::{APP, Place, Seen};
 
 const WEB: &str = "deployment/web";
-const APP: &str = include_str!("app.yaml");
 
 fn deployment(yaml: &str) -> &str {
     yaml.split("---").next().unwrap_or_default()

@@ -1,8 +1,9 @@
 //! The operator's own rights and writes.
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::Api;
-use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
 use kube::core::GroupVersionKind;
 use lockkeeper_e2e::{Cluster, User};
 use lockkeeper_operator::policies::{Guard, PolicyMode, guard, render};
@@ -47,42 +48,71 @@ async fn guarded(cluster: &Cluster, mode: PolicyMode, kinds: &[&str]) -> Result<
     Ok(())
 }
 
+/// What is asked: the verb, the API group, the resource with a subresource, and the name of an object, or any.
+type Right = (&'static str, &'static str, &'static str, &'static str);
+
 pub async fn rights(cluster: &Cluster) -> Result<()> {
-    let may = |verb: &'static str, what: &'static str| async move {
-        let arguments = ["auth", "can-i", verb, what, "-n", "lockkeeper-system", "--as", OPERATOR];
-        // `can-i` says no by its exit code.
-        cluster.kubectl(User::Admin, arguments).await.is_ok_and(|answer| answer.trim() == "yes")
-    };
-    for (verb, what) in [
-        ("patch", "deployments.apps"),
-        ("delete", "replicasets.apps"),
-        ("create", "controllerrevisions.apps"),
-        ("patch", "releases.lockkeeper.dev/status"),
-        ("patch", "rollbackpolicies.lockkeeper.dev/status"),
-        ("watch", "decisions.lockkeeper.dev"),
-        ("create", "events.events.k8s.io"),
-        ("create", "leases.coordination.k8s.io"),
-        ("patch", "leases.coordination.k8s.io/lockkeeper-operator"),
-        ("watch", "validatingadmissionpolicybindings.admissionregistration.k8s.io"),
-    ] {
-        ensure!(may(verb, what).await, "the operator may not {verb} {what}");
+    let needed: [Right; 12] = [
+        ("patch", "apps", "deployments", ""),
+        ("delete", "apps", "replicasets", ""),
+        ("create", "apps", "controllerrevisions", ""),
+        ("patch", "lockkeeper.dev", "releases/status", ""),
+        ("patch", "lockkeeper.dev", "rollbackpolicies/status", ""),
+        ("patch", "lockkeeper.dev", "deploymentwindows/status", ""),
+        ("watch", "lockkeeper.dev", "decisions", ""),
+        ("create", "events.k8s.io", "events", ""),
+        ("create", "coordination.k8s.io", "leases", ""),
+        ("patch", "coordination.k8s.io", "leases", "lockkeeper-operator"),
+        ("watch", "admissionregistration.k8s.io", "validatingadmissionpolicybindings", ""),
+        ("watch", "apiextensions.k8s.io", "customresourcedefinitions", "releases.lockkeeper.dev"),
+    ];
+    let denied: [Right; 14] = [
+        ("get", "", "secrets", "any"),
+        ("list", "", "secrets", ""),
+        ("create", "", "pods/exec", ""),
+        ("delete", "", "pods", ""),
+        ("create", "apps", "deployments", ""),
+        ("delete", "apps", "deployments", ""),
+        ("create", "lockkeeper.dev", "decisions", ""),
+        ("patch", "lockkeeper.dev", "decisions", ""),
+        ("patch", "lockkeeper.dev", "rollbackpolicies", ""),
+        ("govern", "lockkeeper.dev", "releases", ""),
+        ("delete", "lockkeeper.dev", "releases", ""),
+        ("patch", "coordination.k8s.io", "leases", "other"),
+        ("list", "apiextensions.k8s.io", "customresourcedefinitions", ""),
+        ("delete", "admissionregistration.k8s.io", "validatingadmissionpolicies", ""),
+    ];
+    for right in needed {
+        ensure!(may(cluster, right).await?, "the operator may not {right:?}");
     }
-    for (verb, what) in [
-        ("get", "secrets"),
-        ("list", "secrets"),
-        ("create", "deployments.apps"),
-        ("delete", "deployments.apps"),
-        ("delete", "pods"),
-        ("create", "decisions.lockkeeper.dev"),
-        ("govern", "releases.lockkeeper.dev"),
-        ("delete", "releases.lockkeeper.dev"),
-        ("patch", "leases.coordination.k8s.io/other"),
-        ("list", "customresourcedefinitions.apiextensions.k8s.io"),
-        ("delete", "validatingadmissionpolicies.admissionregistration.k8s.io"),
-    ] {
-        ensure!(!may(verb, what).await, "the operator may {verb} {what}");
+    for right in denied {
+        ensure!(!may(cluster, right).await?, "the operator may {right:?}");
     }
     Ok(())
+}
+
+/// As the API server's own authorizer sees it, in the operator's namespace, where it has the most rights.
+async fn may(cluster: &Cluster, (verb, group, resource, name): Right) -> Result<bool> {
+    let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: some(OPERATOR),
+            resource_attributes: Some(ResourceAttributes {
+                namespace: some("lockkeeper-system"),
+                verb: some(verb),
+                group: some(group),
+                resource: some(resource),
+                subresource: some(subresource),
+                name: some(name),
+                ..ResourceAttributes::default()
+            }),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let answer = Api::all(cluster.client(User::Admin)).create(&PostParams::default(), &review).await?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
 }
 
 /// One release's writes, with the rights of the role and nothing more.
