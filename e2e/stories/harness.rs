@@ -1,6 +1,8 @@
 //! What a story is told with.
 
 mod app;
+mod decisions;
+mod exposure;
 mod failure;
 mod operators;
 mod specs;
@@ -10,6 +12,7 @@ mod story;
 use std::time::Duration;
 
 pub use app::{App, none_failed};
+pub use decisions::{decision, refused};
 pub use failure::shown;
 pub use specs::Specs;
 pub use stage::Stage;

@@ -6,13 +6,25 @@
 mod harness;
 
 mod approval;
+mod authority;
+mod carried;
+mod command_line;
+mod contested;
+mod earlier_version;
 mod going_back;
 mod killed;
 mod people_decide;
+mod platform_windows;
 mod promoted;
+mod requester;
+mod restarted;
+mod resynced;
 mod rolled_back;
+mod suspended;
 mod two_workloads;
+mod unpaused;
 mod vanished;
+mod verdicts;
 mod windows;
 
 use std::sync::Arc;
@@ -90,6 +102,41 @@ fn stories(place: Option<(&Handle, &Arc<Stage>)>) -> Vec<Trial> {
         people_decide::rollback,
         windows::closed_and_opened,
         windows::freeze,
+        platform_windows::frozen,
+        platform_windows::outside,
+        authority::wrong_user,
+        authority::service_account,
+        authority::releaser,
+        authority::stricter_gates,
+        requester::excluded,
+        requester::unknown,
+        verdicts::override_expires,
+        verdicts::reject_later,
+        verdicts::resume,
+        verdicts::retry_after_rollback,
+        verdicts::approval_of_one_revision,
+        suspended::before_start,
+        suspended::midway,
+        carried::withdrawn,
+        carried::superseded,
+        earlier_version::rollout_undo,
+        earlier_version::images_brought_back,
+        restarted::images_in_release,
+        restarted::deployment,
+        restarted::midway,
+        unpaused::by_rollout_resume,
+        unpaused::by_patch,
+        unpaused::by_apply,
+        unpaused::before_start,
+        unpaused::paused_by_person,
+        resynced::images_server_side,
+        resynced::images_client_side,
+        resynced::deployment_server_side,
+        resynced::deployment_client_side,
+        contested::image_midway,
+        contested::image_at_rest,
+        contested::steady_fight,
+        command_line::whole_release,
         two_workloads::one_fails,
         two_workloads::both_promoted,
         vanished::stable_replica_set,

@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
 use kube::api::{ListParams, Patch, PatchParams};
-use lockkeeper_e2e::{Load, Totals, Traffic, wait};
+use lockkeeper_e2e::{Load, Totals, Traffic, User, wait};
 use serde_json::json;
 
 use super::{LIMIT, Specs, Story};
@@ -47,7 +47,19 @@ impl Story<'_> {
 impl App<'_> {
     /// Applies the manifests with this version, as a Git sync does.
     pub async fn sync(&self, version: &str) -> Result<()> {
-        self.story.apply(&self.manifests.replace("VERSION", version)).await
+        self.story.apply(&self.manifests(version)).await
+    }
+
+    /// The manifests with this version, as Git has them.
+    pub fn manifests(&self, version: &str) -> String {
+        self.manifests.replace("VERSION", version)
+    }
+
+    /// Applies the manifests with this version by `kubectl apply`, client-side.
+    pub async fn sync_client_side(&self, version: &str) -> Result<()> {
+        let cluster = self.story.cluster();
+        let admin = cluster.kubeconfig(User::Admin);
+        cluster.kubectl_with_input(&admin, ["apply", "-f", "-"], &self.manifests(version)).await.map(drop)
     }
 
     /// Applies Service and HTTPRoute, but not the Deployment, as they were at first.
@@ -68,6 +80,21 @@ impl App<'_> {
         })
         .await?;
         Ok(())
+    }
+
+    /// Waits until the Deployment has this version, fully available, and nobody holds it.
+    pub async fn given_back(&self, version: &str) -> Result<()> {
+        let image = format!("demo:{version}");
+        wait::object(&self.story.api::<Deployment>(), &self.name, "be given back", LIMIT, |deployment| {
+            deployment.is_some_and(|deployment| is_image(deployment, &image) && !is_paused(deployment))
+        })
+        .await?;
+        self.available().await
+    }
+
+    /// Whether the Deployment is paused now.
+    pub async fn paused(&self) -> Result<bool> {
+        Ok(is_paused(&self.story.api::<Deployment>().get(&self.name).await?))
     }
 
     /// Sets the image of the Deployment: the way to release of those whose Deployment carries the version.
@@ -114,6 +141,15 @@ impl App<'_> {
         }
         Ok(())
     }
+}
+
+fn is_paused(deployment: &Deployment) -> bool {
+    deployment.spec.as_ref().and_then(|spec| spec.paused) == Some(true)
+}
+
+fn is_image(deployment: &Deployment, image: &str) -> bool {
+    let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    pod.is_some_and(|pod| pod.containers.iter().any(|container| container.image.as_deref() == Some(image)))
 }
 
 /// No request failed, and there were some.

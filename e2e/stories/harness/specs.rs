@@ -32,6 +32,12 @@ impl Specs {
         self
     }
 
+    /// The same but for the annotation that a restart leaves.
+    pub fn with_restart(mut self, at: &str) -> Specs {
+        self.deployment["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] = json!(at);
+        self
+    }
+
     /// Fails with the lines that differ.
     pub fn same_as(&self, expected: &Specs) -> Result<()> {
         for (what, found, expected) in [

@@ -2,11 +2,11 @@
 
 use anyhow::{Context, Result, ensure};
 use kube::Api;
-use kube::api::{ObjectMeta, PostParams};
-use lockkeeper_api::decision::{Author, Decision, DecisionSpec, Verdict};
+use lockkeeper_api::decision::{Decision, Verdict};
 use lockkeeper_api::release::{Phase, Release, ReleaseStatus};
 use lockkeeper_e2e::{Cluster, User, wait};
 
+use super::decisions::decision;
 use super::stage::OWN_OPERATOR;
 use super::{LIMIT, Stage};
 
@@ -132,21 +132,7 @@ impl<'a> Story<'a> {
         gate: Option<&str>,
         revision: &str,
     ) -> Result<Decision> {
-        let spec = DecisionSpec {
-            release: "web".to_owned(),
-            revision: revision.to_owned(),
-            verdict,
-            gate: gate.map(str::to_owned),
-            reason: Some("the story wants it".to_owned()),
-            expires_after: None,
-            by: Author {
-                username: user.name().to_owned(),
-                groups: user.group().into_iter().map(str::to_owned).collect(),
-            },
-        };
-        let metadata = ObjectMeta { generate_name: Some("d-".to_owned()), ..ObjectMeta::default() };
-        let decisions: Api<Decision> = Api::namespaced(self.cluster().client(user), &self.namespace);
-        Ok(decisions.create(&PostParams::default(), &Decision { metadata, spec }).await?)
+        Ok(self.propose(self.cluster().client(user), decision(user, verdict, gate, revision)).await?)
     }
 }
 
