@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use lockkeeper_api::{
     RollbackPolicySpec,
-    release::CheckStatus,
+    release::{CheckStatus, RevisionStatus},
     rollback_policy::{Check, NoData, OnFailure, OnInconclusive, Rollback, WorkloadChecks},
     scalar::Duration,
 };
@@ -84,6 +84,9 @@ struct Samples {
     at_least: f64,
 }
 
+/// Matches no name, neither as a text nor as a regular expression.
+pub const NOTHING: &str = "none^";
+
 /// One version's side in a query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Side {
@@ -93,6 +96,24 @@ pub struct Side {
     pub version: String,
     /// The revision.
     pub revision: String,
+}
+
+impl Side {
+    /// The pods of a revision, and what it is called.
+    pub fn of(revision: &RevisionStatus) -> Self {
+        let names = revision.workloads.iter().map(|workload| {
+            let name = format!("{}-{}", workload.name, workload.hash);
+            // Names hold letters, digits, dashes and dots, of which only the dot means anything to RE2.
+            name.replace('.', "\\.")
+        });
+        let names: Vec<_> = names.collect();
+        let pods = match names.as_slice() {
+            [] => NOTHING.to_owned(),
+            [one] => format!("{one}-[a-z0-9]+"),
+            several => format!("({})-[a-z0-9]+", several.join("|")),
+        };
+        Self { pods, version: revision.version.clone(), revision: revision.revision.clone() }
+    }
 }
 
 /// What the placeholders of a query stand for.

@@ -23,8 +23,13 @@ use lockkeeper_api::release::{GoingBackCause, Phase, ReleaseStatus, RevisionStat
 use serde::{Deserialize, Serialize};
 
 use crate::{
+<<<<<<< HEAD
     analysis::{self, Facts, PolicyPlan, Side},
     condition, contest,
+=======
+    analysis::{self, Facts, NOTHING, PolicyPlan, Side},
+    condition,
+>>>>>>> wt-operator
     converge::{Pending, Round, Scene},
     plan::Plan,
     revision::{Wanted, wanted},
@@ -266,22 +271,7 @@ impl<'a> Run<'a> {
     /// What placeholders in queries stand for.
     fn facts(&self) -> Facts {
         let side = |revision: Option<&RevisionStatus>| {
-            let names = revision.into_iter().flat_map(|r| &r.workloads).map(|w| {
-                let name = format!("{}-{}", w.name, w.hash);
-                // Names hold letters, digits, dashes and dots, of which only the dot means anything to RE2.
-                name.replace('.', "\\.")
-            });
-            let names: Vec<_> = names.collect();
-            let pods = match names.as_slice() {
-                [] => "none^".to_owned(),
-                [one] => format!("{one}-[a-z0-9]+"),
-                several => format!("({})-[a-z0-9]+", several.join("|")),
-            };
-            Side {
-                pods,
-                version: revision.map(|r| r.version.clone()).unwrap_or_default(),
-                revision: revision.map(|r| r.revision.clone()).unwrap_or_default(),
-            }
+            revision.map_or_else(|| Side { pods: NOTHING.to_owned(), ..Side::default() }, Side::of)
         };
         // After promotion the checks go on for the same version, against the one before.
         let (candidate, stable) = match &self.next.candidate {

@@ -1,10 +1,15 @@
 //! What all parts share.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use jiff::Timestamp;
-use kube::{Client, api::DynamicObject};
+use kube::{
+    Client,
+    api::DynamicObject,
+    core::{Selector, SelectorExt},
+};
 use lockkeeper_adapters::metric::MetricSource;
+use lockkeeper_api::Release;
 use lockkeeper_engine::{plan::Setting, world::Guard};
 use parking_lot::RwLock;
 use tokio::time::Instant;
@@ -60,6 +65,8 @@ pub struct Parts {
     pub leadership: Leadership,
     /// What the installation decides.
     pub setting: Setting,
+    /// Which Releases are handled.
+    pub releases: Selector,
     /// Series.
     pub metrics: Metrics,
     /// Where checks without a connection of their own are asked; none if there is no such place.
@@ -106,6 +113,7 @@ pub struct Context {
     /// The admission policy for Decisions and its binding, as they are to be.
     expected: Vec<DynamicObject>,
     guard: RwLock<Guard>,
+    selector: Selector,
 }
 
 impl Context {
@@ -114,7 +122,8 @@ impl Context {
     /// # Errors
     /// If the text of the policies of this build cannot be read.
     pub fn new(parts: Parts) -> Result<Arc<Self>, TextError> {
-        let Parts { client, clock, leadership, setting, metrics, provider, random, identity, policies } = parts;
+        let Parts { client, clock, leadership, setting, metrics, provider, random, identity, policies, releases } =
+            parts;
         Ok(Arc::new(Self {
             expected: Policy::Decision.render(&policies)?,
             guard: RwLock::default(),
@@ -131,8 +140,15 @@ impl Context {
             clock,
             leadership,
             setting,
+            selector: releases,
             metrics,
         }))
+    }
+
+    /// Whether this operator, of several that share the work, handles a Release.
+    pub fn handles(&self, release: &Release) -> bool {
+        let none = BTreeMap::new();
+        self.selector.matches(release.metadata.labels.as_ref().unwrap_or(&none))
     }
 
     /// Whether the API server vouches for the authors of Decisions.

@@ -7,7 +7,6 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, ResourceExt,
     api::DynamicObject,
-    core::Selector,
     runtime::{
         WatchStreamExt,
         watcher::{self, watcher},
@@ -35,8 +34,6 @@ const POLICIES: &str = "app.kubernetes.io/part-of=lockkeeper";
 pub struct Scope {
     /// Where Releases are handled.
     pub namespaces: WatchNamespaces,
-    /// Which Releases are handled.
-    pub releases: Selector,
     /// Whether the API server has mutating admission policies.
     pub mutating: bool,
     /// Releases that are worked on at the same time.
@@ -96,14 +93,15 @@ fn watches(context: &Context, scope: &Scope) -> Vec<Watch> {
     for resource in Resource::ALL {
         let all = watcher::Config::default();
         let config = match resource {
-            Resource::Release => all.labels_from(&scope.releases),
             Resource::ControllerRevision => all.labels(RELEASE),
             Resource::ValidatingAdmissionPolicy | Resource::ValidatingAdmissionPolicyBinding => all.labels(POLICIES),
             Resource::MutatingAdmissionPolicy | Resource::MutatingAdmissionPolicyBinding if scope.mutating => {
                 all.labels(POLICIES)
             }
             Resource::MutatingAdmissionPolicy | Resource::MutatingAdmissionPolicyBinding => continue,
-            Resource::DeploymentWindow
+            // Also Releases that other operators handle: how many use a window or policy, and whether a Release is gone, has one answer.
+            Resource::Release
+            | Resource::DeploymentWindow
             | Resource::RollbackPolicy
             | Resource::Decision
             | Resource::Deployment
@@ -149,7 +147,20 @@ fn watches(context: &Context, scope: &Scope) -> Vec<Watch> {
             config: match resource {
                 // The right to see one namespace is given by its name.
                 Resource::Namespace => config.clone().fields(&format!("metadata.name={namespace}")),
-                _ => config.clone(),
+                Resource::Release
+                | Resource::DeploymentWindow
+                | Resource::RollbackPolicy
+                | Resource::Decision
+                | Resource::Deployment
+                | Resource::ReplicaSet
+                | Resource::ControllerRevision
+                | Resource::Service
+                | Resource::EndpointSlice
+                | Resource::HTTPRoute
+                | Resource::ValidatingAdmissionPolicy
+                | Resource::ValidatingAdmissionPolicyBinding
+                | Resource::MutatingAdmissionPolicy
+                | Resource::MutatingAdmissionPolicyBinding => config.clone(),
             },
         }));
     }

@@ -14,9 +14,9 @@ use crate::{
     context::Context,
 };
 
-/// The Release, if it is there.
+/// The Release, if it is there and ours to handle.
 pub fn release(context: &Context, key: &Key) -> Option<Arc<Release>> {
-    context.cache.read().releases.get(key).cloned()
+    context.cache.read().releases.get(key).filter(|release| context.handles(release)).cloned()
 }
 
 /// What the user wants.

@@ -58,7 +58,7 @@ fn later(context: &Context, key: &Key) {
     context.releases.add_at(key.clone(), tokio::time::Instant::now() + delay);
 }
 
-/// A Release that is gone leaves nothing behind in this process.
+/// A Release that is gone, or another operator's by now, leaves nothing behind in this process.
 fn forget(context: &Arc<Context>, key: &Key) {
     context.pods.watch(context, key, &[]);
     context.measures.only(key, None);

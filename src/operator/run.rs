@@ -152,11 +152,11 @@ async fn operate(
         metrics,
         provider,
         random: Box::new(fastrand::f64),
+        releases: settings.release_selector.selector().clone(),
         identity: settings.identity.clone(),
     })?;
     let scope = Scope {
         namespaces: settings.watch_namespaces.clone(),
-        releases: settings.release_selector.selector().clone(),
         mutating: facts.mutating,
         concurrency: settings.concurrency,
     };
