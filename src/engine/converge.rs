@@ -132,6 +132,12 @@ impl<'a> Scene<'a> {
         self.routes().map(|r| traffic::seen(&r.rules, services.backends()).most).max().unwrap_or(0)
     }
 
+    /// Whether the version that the Deployment does not control has traffic: by a route, or by its pods alone.
+    pub fn exposed(&self) -> bool {
+        let candidates = self.view.replica_sets.iter().filter(|rs| rs.role == Some(Role::Candidate));
+        self.most() > 0 || (!self.work.routed() && candidates.map(|rs| rs.available).sum::<u32>() > 0)
+    }
+
     /// Edits of the routes that do not yet carry this share; none is the user's own route.
     fn weigh(&self, share: Option<u8>) -> Vec<Write> {
         let Some(services) = self.services() else { return Vec::new() };

@@ -14,6 +14,8 @@ mod back;
 mod fault;
 mod forward;
 mod idle;
+mod judge;
+mod promote;
 
 pub(crate) use back::ends_in;
 
@@ -23,13 +25,8 @@ use lockkeeper_api::release::{GoingBackCause, Phase, ReleaseStatus, RevisionStat
 use serde::{Deserialize, Serialize};
 
 use crate::{
-<<<<<<< HEAD
-    analysis::{self, Facts, PolicyPlan, Side},
-    condition, contest,
-=======
     analysis::{self, Facts, NOTHING, PolicyPlan, Side},
-    condition,
->>>>>>> wt-operator
+    condition, contest,
     converge::{Pending, Round, Scene},
     plan::Plan,
     revision::{Wanted, wanted},
@@ -198,6 +195,7 @@ impl<'a> Run<'a> {
             let scene = Scene { plan: self.plan, work, view, deployment, hold: &hold, now: self.now };
             let round = converge(&scene, index);
             joined.served &= round.served;
+            joined.exposed |= scene.exposed();
             joined.writes.extend(round.writes);
             joined.pending.extend(round.pending);
             joined.wake = earliest(joined.wake, round.wake);
@@ -372,9 +370,6 @@ impl<'a> Run<'a> {
     fn weight(&mut self, desired: u8, confirmed: Option<u8>) {
         let before = self.next.weight.unwrap_or_default();
         self.next.weight = Some(WeightStatus { desired, confirmed: confirmed.unwrap_or(before.confirmed) });
-        if desired > 0 && self.next.exposed.is_none() {
-            self.next.exposed = Some(Time(self.now));
-        }
     }
 
     fn block(&mut self, revision: &RevisionStatus, phase: Phase, message: &str) {
@@ -418,6 +413,8 @@ struct Joined {
     pending: Vec<Pending>,
     wake: Option<Timestamp>,
     served: bool,
+    /// Whether the candidate has traffic somewhere.
+    exposed: bool,
 }
 
 impl Joined {

@@ -1,6 +1,8 @@
 //! Gates: what must be open before exposure may grow. Each is a named pure function that says open or closed, a reason
 //! and a sentence; all closed ones are shown, not only the first.
 
+use std::cmp::Reverse;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lockkeeper_api::{
@@ -105,7 +107,10 @@ pub fn approvals_in_force<'a>(plan: &'a Plan, status: &'a ReleaseStatus) -> Vec<
 
 fn approvals(question: &Question<'_>) -> Vec<Answer> {
     let mut answers: Vec<Answer> = Vec::new();
-    for gate in approvals_in_force(question.plan, question.status) {
+    let mut gates = approvals_in_force(question.plan, question.status);
+    // Two definitions of one gate, the start's and the spec's: the stricter counts, and speaks.
+    gates.sort_by_key(|gate| Reverse(gate.required));
+    for gate in gates {
         let by_moment = match gate.before {
             Some(ApprovalMoment::Start) => question.exposure == Exposure::Start,
             Some(ApprovalMoment::Promotion) => question.exposure == Exposure::Promotion,
@@ -115,7 +120,6 @@ fn approvals(question: &Question<'_>) -> Vec<Answer> {
             continue;
         }
         let answer = approval(question, gate);
-        // Two definitions of one gate, the start's and the spec's: the stricter counts.
         match answers.iter_mut().find(|other| other.name == answer.name) {
             Some(other) if other.state == GateState::Open => *other = answer,
             Some(_) => {}

@@ -266,7 +266,10 @@ fn clean_up(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView
     if keep != Keep::Gone && old.is_some_and(|old| old.role.is_some()) || !round.done() {
         return round;
     }
-    if let Some(rs) = scene.view.replica_sets.iter().find(|rs| rs.hash != new.hash && rs.existing > 0) {
+    // What the Deployment has restarted natively stays.
+    let restarted = |rs: &ReplicaSetView| rs.controlled && rs.digest == scene.deployment.digest;
+    let others = scene.view.replica_sets.iter().filter(|rs| rs.hash != new.hash && !restarted(rs));
+    if let Some(rs) = others.into_iter().find(|rs| rs.existing > 0) {
         // Unpinned now, the Services would send traffic to it.
         return Round::wait(format!("waiting for the pods of {} to end", rs.name));
     }

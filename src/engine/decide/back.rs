@@ -54,7 +54,8 @@ impl Run<'_> {
             self.enter(Phase::Stable);
             return Turn::Again;
         };
-        if let Some(turn) = self.marked() {
+        let message = format!("back to version {}: {}", stable.version, going.message);
+        if let Some(turn) = self.marked(message.clone()) {
             return turn;
         }
         let left = self.next.candidate.clone();
@@ -77,7 +78,6 @@ impl Run<'_> {
         if served && (ended.is_some() || joined.done()) {
             return self.arrived(&going, ended);
         }
-        let message = format!("back to version {}: {}", stable.version, going.message);
         let wake = earliest(joined.wake, next);
         Turn::Now(Doing { writes: joined.writes, message, waits: Waits::Machines, wake, progress: true })
     }

@@ -5,19 +5,25 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lockkeeper_api::{
     decision::Verdict,
     deployment_window::Exposure,
-    release::{
-        CheckOutcome, GateKind, GateState, GoingBackCause, Hold, OnClose, Phase, RevisionStatus, Step, StepStatus,
-    },
-    rollback_policy::{OnFailure, OnInconclusive},
+    release::{CheckOutcome, GateKind, GateState, GoingBackCause, Hold, Phase, RevisionStatus, Step, StepStatus},
+    rollback_policy::OnInconclusive,
 };
 
 use super::{Doing, Joined, Run, Turn, Waits, clock, earliest};
 use crate::{
     analysis::{self, PolicyPlan},
-    converge::{self, Keep, Round},
+    converge::{self, Round},
     gate::{self, Question},
     plan::Target,
 };
+
+/// Whether a step is over.
+enum Standing {
+    Over,
+    Stopped(Stop),
+    /// An analysis has ended without a verdict, for this reason; and what the policy wants then.
+    Inconclusive(String, OnInconclusive),
+}
 
 /// Why a release does not go on, and when that may change by itself.
 struct Stop {
@@ -57,8 +63,8 @@ impl<'a> Run<'a> {
         if gate::open(&self.next.gates) && self.next.hold.is_none() {
             self.next.gates_at_start = Some(self.plan.gates.clone());
             self.enter(Phase::Progressing);
-            self.enter_step(0);
             self.event("ReleaseStarted", false, format!("version {} starts", candidate.version));
+            self.enter_step(0);
             return Turn::Again;
         }
         let mut doing = self.at_gates(&format!("version {}", candidate.version));
@@ -118,7 +124,7 @@ impl<'a> Run<'a> {
         resumed
     }
 
-    fn hold_by(&mut self, reason: &str, message: String) {
+    pub(super) fn hold_by(&mut self, reason: &str, message: String) {
         self.event("Paused", true, message.clone());
         self.next.hold = Some(Hold { reason: reason.into(), message, since: Time(self.now) });
     }
@@ -187,10 +193,11 @@ impl<'a> Run<'a> {
             self.event("StepSkipped", false, format!("step {} skipped {}", step.position, command.signed()));
             self.end_step();
         }
-        if let Some(turn) = self.marked() {
+        let target = Target::at(&self.plan.steps, index);
+        let (message, _) = self.bringing(&target);
+        if let Some(turn) = self.marked(message) {
             return turn;
         }
-        let target = Target::at(&self.plan.steps, index);
         let grows = target.weight > self.next.weight.unwrap_or_default().confirmed;
         let gates = if grows { self.ask(Exposure::Increase, None) } else { Vec::new() };
         let shut = !gate::open(&gates) || (grows && self.next.hold.is_some());
@@ -198,6 +205,7 @@ impl<'a> Run<'a> {
             (Some(old), Some(new)) => converge::split(scene, old, new, &target, shut),
             (None, _) | (_, None) => Round::broken("workloads were added mid-way: abort, and release again"),
         });
+        self.exposed(&joined);
         if !self.faults.is_empty() {
             return self.faulty(joined);
         }
@@ -221,16 +229,38 @@ impl<'a> Run<'a> {
             return self.advance(self.plan.steps.len().saturating_sub(1));
         }
         match self.step_over(index) {
-            None => self.advance(index),
-            Some(stop) => self.stop(stop),
+            Standing::Over => self.advance(index),
+            Standing::Stopped(stop) => self.stop(stop),
+            Standing::Inconclusive(message, OnInconclusive::Rollback) => {
+                self.go_back(GoingBackCause::Inconclusive, message)
+            }
+            Standing::Inconclusive(message, OnInconclusive::Pause) => {
+                self.hold_by("Inconclusive", message);
+                self.on_hold().map_or(Turn::Again, |stop| self.stop(stop))
+            }
         }
     }
 
-    /// The step's scale and weight are on their way.
-    fn progressing(&mut self, joined: Joined, target: &Target) -> Turn {
+    /// From now on, if the candidate has its first traffic, checks say something about it.
+    pub(super) fn exposed(&mut self, joined: &Joined) {
+        if joined.exposed && self.next.exposed.is_none() {
+            self.next.exposed = Some(Time(self.now));
+        }
+    }
+
+    /// What the step brings about, and until when; then the progress deadline has passed.
+    fn bringing(&mut self, target: &Target) -> (String, Option<Timestamp>) {
         let position = self.next.step.as_ref().map(|s| s.position.clone()).unwrap_or_default();
         let waiting = self.next.step.as_mut().map(|step| step.waiting.get_or_insert(Time(self.now)).0);
         let deadline = waiting.and_then(|since| since.checked_add(self.plan.progress_deadline).ok());
+        let by = deadline.map(|deadline| format!(", or back at {}", clock(deadline))).unwrap_or_default();
+        (format!("step {position}: bringing the candidate to {} % of the traffic{by}", target.weight), deadline)
+    }
+
+    /// The step's scale and weight are on their way.
+    pub(super) fn progressing(&mut self, joined: Joined, target: &Target) -> Turn {
+        // What exactly is waited for changes by the second; the status says what for, the log the rest.
+        let (message, deadline) = self.bringing(target);
         let (why, mends) = joined.pending().unwrap_or_else(|| (String::new(), true));
         if deadline.is_some_and(|deadline| deadline <= self.now) || !mends {
             let (cause, why) = if mends {
@@ -241,9 +271,6 @@ impl<'a> Run<'a> {
             };
             return self.go_back(cause, why);
         }
-        // What exactly is waited for changes by the second; the status says what for, the log the rest.
-        let by = deadline.map(|deadline| format!(", or back at {}", clock(deadline))).unwrap_or_default();
-        let message = format!("step {position}: bringing the candidate to {} % of the traffic{by}", target.weight);
         let wake = earliest(joined.wake, deadline);
         Turn::Now(Doing { writes: joined.writes, message, waits: Waits::Machines, wake, progress: true })
     }
@@ -279,38 +306,16 @@ impl<'a> Run<'a> {
     }
 
     /// A person has ended the current step.
-    fn end_step(&mut self) {
+    pub(super) fn end_step(&mut self) {
         if let Some(step) = &mut self.next.step {
             step.ended = true;
         }
     }
 
     /// The finalizer comes before the first effect.
-    pub(super) fn marked(&self) -> Option<Turn> {
-        let message = "marking the Release as in flight".into();
+    pub(super) fn marked(&self, message: String) -> Option<Turn> {
         let finalizer = self.finalizer(true)?;
         Some(Turn::Now(Doing { writes: vec![finalizer], message, waits: Waits::Machines, ..Doing::default() }))
-    }
-
-    /// Why the version under test is to be left: its pods have been missing for longer than the policy allows. `complete` says that
-    /// it has all that it is asked to have.
-    fn unavailable(&mut self, tested: &RevisionStatus, complete: bool) -> Option<String> {
-        let lacking = self.world.workloads.iter().zip(&tested.workloads).find_map(|(view, part)| {
-            let own = view.replica_sets.iter().find(|rs| rs.hash == part.hash)?;
-            let counts = || format!("{} of {} pods of {} are available", own.available, own.replicas, own.name);
-            (own.available < own.replicas).then(counts)
-        });
-        // A step that is still starting its pods has lost none.
-        let starting = self.next.step.as_ref().is_some_and(|step| step.waiting.as_ref() == Some(&step.started));
-        let Some(lacking) = lacking.filter(|_| !complete && !starting) else {
-            self.next.unavailable_since = None;
-            return None;
-        };
-        let since = self.next.unavailable_since.get_or_insert(Time(self.now)).0;
-        let limit = self.plan.policy.as_ref()?.workload.unavailable_for?;
-        let until = since.checked_add(SignedDuration::from(limit)).unwrap_or(Timestamp::MAX);
-        self.wake = earliest(self.wake, Some(until));
-        (until <= self.now).then(|| format!("{lacking} for more than {limit}"))
     }
 
     /// Waits inside or behind a step.
@@ -327,69 +332,60 @@ impl<'a> Run<'a> {
     }
 
     /// What keeps the release at a step whose weight is confirmed.
-    fn step_over(&mut self, index: usize) -> Option<Stop> {
+    fn step_over(&mut self, index: usize) -> Standing {
         if let Some(stop) = self.on_hold() {
-            return Some(stop);
+            return Standing::Stopped(stop);
         }
-        let position = self.next.step.as_ref().map(|s| s.position.clone()).unwrap_or_default();
-        let started = self.next.step.as_ref().map_or(self.now, |step| step.started.0);
+        let Some(step) = self.next.step.clone().filter(|step| !step.ended) else { return Standing::Over };
+        let StepStatus { position, started, .. } = step;
         let after = |duration: lockkeeper_api::scalar::Duration| {
-            started.checked_add(SignedDuration::from(duration)).unwrap_or(Timestamp::MAX)
+            started.0.checked_add(SignedDuration::from(duration)).unwrap_or(Timestamp::MAX)
         };
-        let waits = Waits::Decision;
-        if self.next.step.as_ref().is_some_and(|step| step.ended) {
-            return None;
-        }
-        match self.plan.steps.get(index)? {
-            Step::SetWeight(_) | Step::SetCanaryScale(_) => None,
-            Step::Pause(pause) => match pause.duration.map(after) {
-                Some(until) if until <= self.now => None,
-                Some(until) => Some(Stop {
-                    message: format!("step {position}: pause until {}", clock(until)),
-                    waits,
-                    wake: Some(until),
-                }),
-                None => {
-                    let message = format!("step {position}: pause without duration; a Decision Resume goes on");
-                    Some(Stop { message, waits, wake: None })
-                }
+        let stopped = |message: String, wake: Option<Timestamp>| {
+            Standing::Stopped(Stop { message, waits: Waits::Decision, wake })
+        };
+        match self.plan.steps.get(index) {
+            None | Some(Step::SetWeight(_) | Step::SetCanaryScale(_)) => Standing::Over,
+            Some(Step::Pause(pause)) => match pause.duration.map(after) {
+                Some(until) if until <= self.now => Standing::Over,
+                Some(until) => stopped(format!("step {position}: pause until {}", clock(until)), Some(until)),
+                None => stopped(format!("step {position}: pause without duration; a Decision Resume goes on"), None),
             },
-            Step::Approval(step) => {
+            Some(Step::Approval(step)) => {
                 let name = step.name.as_str();
                 self.next.gates = self.ask(Exposure::Increase, Some(name));
                 let gate = self.next.gates.iter().find(|gate| gate.kind == GateKind::Approval && gate.name == name);
                 match gate {
-                    Some(gate) if gate.state == GateState::Open => None,
-                    Some(_) | None => Some(self.closed(&position)),
+                    Some(gate) if gate.state == GateState::Open => Standing::Over,
+                    Some(_) | None => Standing::Stopped(self.closed(&position)),
                 }
             }
-            Step::Analysis(step) => {
+            Some(Step::Analysis(step)) => {
                 let until = after(step.duration);
-                let Some(policy) = self.plan.analyses.get(&step.policy) else { return Some(self.closed(&position)) };
+                let Some(policy) = self.plan.analyses.get(&step.policy) else {
+                    return Standing::Stopped(self.closed(&position));
+                };
                 if until > self.now {
                     let message = format!("step {position}: analysis by {} until {}", step.policy, clock(until));
-                    return Some(Stop { message, waits, wake: Some(until) });
+                    return stopped(message, Some(until));
                 }
-                self.concluded(policy, started, true)
+                match self.without_data(policy, started.0) {
+                    Some(message) => Standing::Inconclusive(message, policy.on_inconclusive),
+                    None => Standing::Over,
+                }
             }
         }
     }
 
-    /// What a policy says at the end of an analysis, or before promotion.
-    fn concluded(&mut self, policy: &'a PolicyPlan, since: Timestamp, over: bool) -> Option<Stop> {
-        let without = match analysis::conclude(policy, &self.next.checks, since, self.now) {
-            analysis::Verdict::NoDataYet(names) => names.join(", "),
-            // Failures and errors have been dealt with before this.
-            analysis::Verdict::Fine | analysis::Verdict::Failed { .. } | analysis::Verdict::Inconclusive { .. } => {
-                return None;
+    /// Which checks have no data that counts, at the end of an analysis or before promotion.
+    fn without_data(&self, policy: &PolicyPlan, since: Timestamp) -> Option<String> {
+        match analysis::conclude(policy, &self.next.checks, since, self.now) {
+            analysis::Verdict::NoDataYet(names) => {
+                Some(format!("no data from {}: no data is never success", names.join(", ")))
             }
-        };
-        let message = format!("no data from {without}: no data is never success");
-        if over {
-            self.hold_by("Inconclusive", message);
-            return self.on_hold();
+            // Failures and errors have been dealt with before this.
+            analysis::Verdict::Fine | analysis::Verdict::Failed { .. } | analysis::Verdict::Inconclusive { .. } => None,
         }
-        Some(Stop { message, waits: Waits::Decision, wake: None })
     }
 
     fn closed(&self, position: &str) -> Stop {
@@ -418,9 +414,9 @@ impl<'a> Run<'a> {
             return Turn::Again;
         }
         if let (Some(policy), Some(exposed)) = (self.plan.policy.as_ref(), self.next.exposed.clone())
-            && let Some(stop) = self.concluded(policy, exposed.0, false)
+            && let Some(message) = self.without_data(policy, exposed.0)
         {
-            return self.stop(stop);
+            return self.stop(Stop { message, waits: Waits::Decision, wake: None });
         }
         self.promote()
     }
@@ -429,223 +425,5 @@ impl<'a> Run<'a> {
         self.enter(Phase::Promoting);
         self.enter_step(self.plan.steps.len());
         Turn::Again
-    }
-
-    /// Anything that ends the way forward: a command, another version asked for, a verdict.
-    fn turn_back(&mut self) -> Option<Turn> {
-        if let Some(command) = self.take(&[Verdict::Abort]) {
-            return Some(self.go_back(GoingBackCause::Aborted, format!("aborted {}", command.signed())));
-        }
-        let (wanted, candidate, stable) =
-            (self.wanted.clone()?, self.next.candidate.clone()?, self.next.stable.clone()?);
-        if wanted.is(&stable) || wanted.workloads.iter().zip(&stable.workloads).all(|(w, s)| w.digest == s.digest) {
-            return Some(self.go_back(GoingBackCause::Withdrawn, "the stable version is asked for again".into()));
-        }
-        if !wanted.is(&candidate) {
-            let message = format!("version {} is asked for instead", wanted.version);
-            return Some(self.go_back(GoingBackCause::Superseded, message));
-        }
-        if gate::on_close(self.plan, &self.next) == OnClose::Rollback && self.next.phase != Phase::Promoting {
-            let gates = self.ask(Exposure::Increase, None);
-            if let Some(closed) = gates.iter().find(|g| g.kind == GateKind::Windows && g.state == GateState::Closed) {
-                return Some(self.go_back(GoingBackCause::WindowClosed, closed.message.clone()));
-            }
-        }
-        self.judged()
-    }
-
-    /// What checks and pods say.
-    fn judged(&mut self) -> Option<Turn> {
-        let crash = self.world.workloads.iter().find_map(|view| view.crash.clone());
-        let follows = self.plan.policy.as_ref().map(|p| p.workload.crash_loops).unwrap_or_default();
-        if let Some(crash) = crash {
-            let message = format!(
-                "container {} of pod {} crashes again and again ({} restarts)",
-                crash.container, crash.pod, crash.restarts
-            );
-            match follows {
-                OnFailure::Rollback => return Some(self.go_back(GoingBackCause::CrashLoop, message)),
-                OnFailure::Pause if self.next.hold.is_none() => self.hold_by("CrashLoop", message),
-                OnFailure::Pause | OnFailure::Notify => {}
-            }
-        }
-        for (policy, _) in self.armed() {
-            match analysis::verdict(policy, &self.next.checks) {
-                analysis::Verdict::Failed { follows: OnFailure::Rollback, message, .. } => {
-                    return Some(self.go_back(GoingBackCause::CheckFailed, message));
-                }
-                analysis::Verdict::Failed { follows: OnFailure::Pause, message, .. } if self.next.hold.is_none() => {
-                    self.hold_by("CheckFailed", message);
-                }
-                analysis::Verdict::Inconclusive { message, .. } => match policy.on_inconclusive {
-                    OnInconclusive::Rollback => return Some(self.go_back(GoingBackCause::Inconclusive, message)),
-                    OnInconclusive::Pause if self.next.hold.is_none() => self.hold_by("Inconclusive", message),
-                    OnInconclusive::Pause => {}
-                },
-                analysis::Verdict::Failed { .. } | analysis::Verdict::Fine | analysis::Verdict::NoDataYet(_) => {}
-            }
-        }
-        None
-    }
-
-    pub(super) fn promoting(&mut self) -> Turn {
-        let Some(candidate) = self.next.candidate.clone() else { return self.promoted() };
-        if let Some(turn) = self.turn_back() {
-            return turn;
-        }
-        let Some(stable) = self.next.stable.clone() else { return Turn::Again };
-        if let Some(turn) = self.marked().or_else(|| self.shut_again()) {
-            return turn;
-        }
-        let joined = self.each(|scene, part| match candidate.workloads.get(part) {
-            Some(live) => converge::settle(scene, live, stable.workloads.get(part), Keep::Full, 0),
-            None => Round::broken("workloads were added mid-way: abort, and release again"),
-        });
-        if let Some(message) = self.unavailable(&candidate, joined.served) {
-            return self.go_back(GoingBackCause::Unavailable, message);
-        }
-        if !joined.served {
-            let target = Target::at(&self.plan.steps, usize::MAX);
-            let turn = self.progressing(joined, &target);
-            if let Turn::Now(mut doing) = turn {
-                doing.message = format!("version {} takes the stable version's place", candidate.version);
-                return Turn::Now(doing);
-            }
-            return turn;
-        }
-        self.weight(100, Some(100));
-        self.event("Promoted", false, format!("version {} has taken over", candidate.version));
-        let bake = self.plan.bake();
-        self.next.previous = self.next.stable.take();
-        self.next.stable = Some(RevisionStatus { since: Time(self.now), ..candidate });
-        self.next.candidate = None;
-        self.next.gates.clear();
-        self.next.step = None;
-        let revision = self.next.stable.as_ref().map(|stable| stable.revision.clone());
-        self.next.blocked.retain(|blocked| Some(&blocked.revision) != revision.as_ref());
-        if !bake.is_zero() {
-            self.next.bake_until = self.now.checked_add(SignedDuration::from(bake)).ok().map(Time);
-            self.enter(Phase::Baking);
-        }
-        Turn::Again
-    }
-
-    /// A gate has closed before the candidate had everything: back to the last step, which asks again. What a person has
-    /// promoted is not asked.
-    fn shut_again(&mut self) -> Option<Turn> {
-        let forced = self.next.step.as_ref().is_some_and(|step| step.ended);
-        let stable = self.next.stable.iter().flat_map(|stable| &stable.workloads);
-        let begun = self.world.workloads.iter().zip(stable).any(|(view, part)| {
-            // The handover goes through: half of it would be worse than either end.
-            !view.replica_sets.iter().any(|rs| rs.hash == part.hash && rs.controlled)
-        });
-        if forced
-            || begun
-            || self.next.weight.unwrap_or_default().confirmed >= 100
-            || gate::open(&self.ask(Exposure::Promotion, None))
-        {
-            return None;
-        }
-        let last = self.plan.steps.len().checked_sub(1)?;
-        self.enter(Phase::Paused);
-        self.enter_step(last);
-        self.end_step();
-        Some(Turn::Again)
-    }
-
-    /// Promoted without a bake: only clearing up is left.
-    fn promoted(&mut self) -> Turn {
-        let doing = self.settle_previous(Keep::Gone);
-        if doing.progress {
-            return Turn::Now(doing);
-        }
-        self.succeed()
-    }
-
-    fn succeed(&mut self) -> Turn {
-        let version = self.next.stable.as_ref().map(|s| s.version.clone()).unwrap_or_default();
-        self.clear_attempt();
-        self.next.going_back = None;
-        self.event("Succeeded", false, format!("version {version} is the stable version"));
-        self.enter(Phase::Stable);
-        Turn::Again
-    }
-
-    pub(super) fn baking(&mut self) -> Turn {
-        if let Some(command) = self.take(&[Verdict::Rollback]) {
-            return self.roll_back_to_previous(&command.signed());
-        }
-        if let Some(verdict) = self.bake_failed() {
-            return verdict;
-        }
-        let asked = self.wanted.as_ref().zip(self.next.stable.as_ref()).is_some_and(|(w, s)| !w.is(s));
-        if asked && self.next.previous.as_ref().zip(self.wanted.as_ref()).is_some_and(|(p, w)| w.is(p)) {
-            let message = "the spec returned to the version before".to_owned();
-            if let Some(previous) = self.next.previous.clone() {
-                self.leave_stable(previous, GoingBackCause::ReturnedToEarlierVersion, message);
-                return Turn::Again;
-            }
-        }
-        let until = self.next.bake_until.as_ref().map_or(self.now, |t| t.0);
-        // Another version asked for ends the bake: there can be only one beside the stable one.
-        let over = until <= self.now || asked;
-        let mut doing = self.settle_previous(if over { Keep::Gone } else { Keep::Full });
-        if over && !doing.progress {
-            return self.succeed();
-        }
-        if !over && !doing.progress {
-            doing.message = format!("promoted; baking until {}", clock(until));
-            doing.waits = Waits::Nothing;
-        }
-        doing.wake = earliest(doing.wake, (!over).then_some(until));
-        Turn::Now(doing)
-    }
-
-    /// A verdict during the bake goes back to the version before.
-    fn bake_failed(&mut self) -> Option<Turn> {
-        let previous = self.next.previous.clone()?;
-        let crash = self.world.workloads.iter().find_map(|view| view.crash.clone());
-        if let Some(crash) = crash
-            && self.plan.policy.as_ref().map(|p| p.workload.crash_loops).unwrap_or_default() == OnFailure::Rollback
-        {
-            let message = format!("container {} of pod {} crashes again and again", crash.container, crash.pod);
-            self.leave_stable(previous, GoingBackCause::CrashLoop, message);
-            return Some(Turn::Again);
-        }
-        if let Some(tested) = self.next.stable.clone()
-            && let Some(message) = self.unavailable(&tested, false)
-        {
-            self.leave_stable(previous, GoingBackCause::Unavailable, message);
-            return Some(Turn::Again);
-        }
-        for (policy, _) in self.armed() {
-            if let analysis::Verdict::Failed { follows: OnFailure::Rollback, message, .. } =
-                analysis::verdict(policy, &self.next.checks)
-            {
-                self.leave_stable(previous, GoingBackCause::CheckFailed, message);
-                return Some(Turn::Again);
-            }
-        }
-        None
-    }
-
-    fn settle_previous(&self, keep: Keep) -> Doing {
-        let Some(stable) = &self.next.stable else { return Doing::default() };
-        let joined = self.each(|scene, part| match stable.workloads.get(part) {
-            Some(live) => {
-                let previous = self.next.previous.as_ref().and_then(|p| p.workloads.get(part));
-                converge::settle(scene, live, previous, keep, 0)
-            }
-            None => Round::default(),
-        });
-        let progress = !joined.done();
-        let message = joined.pending().map(|(message, _)| message).filter(|m| !m.is_empty());
-        Doing {
-            message: message.unwrap_or_else(|| "clearing up after promotion".into()),
-            waits: Waits::Machines,
-            wake: joined.wake,
-            writes: joined.writes,
-            progress,
-        }
     }
 }

@@ -1,0 +1,182 @@
+//! The candidate takes the stable version's place, and is watched for a while.
+
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use lockkeeper_api::{
+    decision::Verdict,
+    deployment_window::Exposure,
+    release::{GoingBackCause, Phase, RevisionStatus},
+    rollback_policy::OnFailure,
+};
+
+use super::{Doing, Run, Turn, Waits, clock, earliest};
+use crate::{
+    analysis,
+    converge::{self, Keep, Round},
+    gate,
+    plan::Target,
+};
+
+impl Run<'_> {
+    pub(super) fn promoting(&mut self) -> Turn {
+        let Some(candidate) = self.next.candidate.clone() else { return self.promoted() };
+        if let Some(turn) = self.turn_back() {
+            return turn;
+        }
+        let Some(stable) = self.next.stable.clone() else { return Turn::Again };
+        let message = format!("version {} takes the stable version's place", candidate.version);
+        if let Some(turn) = self.marked(message.clone()).or_else(|| self.shut_again()) {
+            return turn;
+        }
+        let joined = self.each(|scene, part| match candidate.workloads.get(part) {
+            Some(live) => converge::settle(scene, live, stable.workloads.get(part), Keep::Full, 0),
+            None => Round::broken("workloads were added mid-way: abort, and release again"),
+        });
+        self.exposed(&joined);
+        if let Some(message) = self.unavailable(&candidate, joined.served) {
+            return self.go_back(GoingBackCause::Unavailable, message);
+        }
+        if !joined.served {
+            let target = Target::at(&self.plan.steps, usize::MAX);
+            let turn = self.progressing(joined, &target);
+            if let Turn::Now(mut doing) = turn {
+                doing.message = message;
+                return Turn::Now(doing);
+            }
+            return turn;
+        }
+        self.weight(100, Some(100));
+        self.event("Promoted", false, format!("version {} has taken over", candidate.version));
+        let bake = self.plan.bake();
+        self.next.previous = self.next.stable.take();
+        self.next.stable = Some(RevisionStatus { since: Time(self.now), ..candidate });
+        self.next.candidate = None;
+        self.next.gates.clear();
+        self.next.step = None;
+        let revision = self.next.stable.as_ref().map(|stable| stable.revision.clone());
+        self.next.blocked.retain(|blocked| Some(&blocked.revision) != revision.as_ref());
+        if !bake.is_zero() {
+            self.next.bake_until = self.now.checked_add(SignedDuration::from(bake)).ok().map(Time);
+            self.enter(Phase::Baking);
+        }
+        Turn::Again
+    }
+
+    /// A gate has closed before the candidate had everything: back to the last step, which asks again. What a person has
+    /// promoted is not asked.
+    fn shut_again(&mut self) -> Option<Turn> {
+        let forced = self.next.step.as_ref().is_some_and(|step| step.ended);
+        let stable = self.next.stable.iter().flat_map(|stable| &stable.workloads);
+        let begun = self.world.workloads.iter().zip(stable).any(|(view, part)| {
+            // The handover goes through: half of it would be worse than either end.
+            !view.replica_sets.iter().any(|rs| rs.hash == part.hash && rs.controlled)
+        });
+        if forced
+            || begun
+            || self.next.weight.unwrap_or_default().confirmed >= 100
+            || gate::open(&self.ask(Exposure::Promotion, None))
+        {
+            return None;
+        }
+        let last = self.plan.steps.len().checked_sub(1)?;
+        self.enter(Phase::Paused);
+        self.enter_step(last);
+        self.end_step();
+        Some(Turn::Again)
+    }
+
+    /// Promoted without a bake: only clearing up is left.
+    fn promoted(&mut self) -> Turn {
+        let doing = self.settle_previous(Keep::Gone);
+        if doing.progress {
+            return Turn::Now(doing);
+        }
+        self.succeed()
+    }
+
+    fn succeed(&mut self) -> Turn {
+        let version = self.next.stable.as_ref().map(|s| s.version.clone()).unwrap_or_default();
+        self.clear_attempt();
+        self.next.going_back = None;
+        self.event("Succeeded", false, format!("version {version} is the stable version"));
+        self.enter(Phase::Stable);
+        Turn::Again
+    }
+
+    pub(super) fn baking(&mut self) -> Turn {
+        if let Some(command) = self.take(&[Verdict::Rollback]) {
+            return self.roll_back_to_previous(&command.signed());
+        }
+        if let Some(verdict) = self.bake_failed() {
+            return verdict;
+        }
+        let asked = self.wanted.as_ref().zip(self.next.stable.as_ref()).is_some_and(|(w, s)| !w.is(s));
+        if asked && self.next.previous.as_ref().zip(self.wanted.as_ref()).is_some_and(|(p, w)| w.is(p)) {
+            let message = "the spec returned to the version before".to_owned();
+            if let Some(previous) = self.next.previous.clone() {
+                self.leave_stable(previous, GoingBackCause::ReturnedToEarlierVersion, message);
+                return Turn::Again;
+            }
+        }
+        let until = self.next.bake_until.as_ref().map_or(self.now, |t| t.0);
+        // Another version asked for ends the bake: there can be only one beside the stable one.
+        let over = until <= self.now || asked;
+        let mut doing = self.settle_previous(if over { Keep::Gone } else { Keep::Full });
+        if over && !doing.progress {
+            return self.succeed();
+        }
+        if !over {
+            doing.message = format!("promoted; baking until {}", clock(until));
+            doing.waits = Waits::Nothing;
+        }
+        doing.wake = earliest(doing.wake, (!over).then_some(until));
+        Turn::Now(doing)
+    }
+
+    /// A verdict during the bake goes back to the version before.
+    fn bake_failed(&mut self) -> Option<Turn> {
+        let previous = self.next.previous.clone()?;
+        let crash = self.world.workloads.iter().find_map(|view| view.crash.clone());
+        if let Some(crash) = crash
+            && self.plan.policy.as_ref().map(|p| p.workload.crash_loops).unwrap_or_default() == OnFailure::Rollback
+        {
+            let message = format!("container {} of pod {} crashes again and again", crash.container, crash.pod);
+            self.leave_stable(previous, GoingBackCause::CrashLoop, message);
+            return Some(Turn::Again);
+        }
+        if let Some(tested) = self.next.stable.clone()
+            && let Some(message) = self.unavailable(&tested, false)
+        {
+            self.leave_stable(previous, GoingBackCause::Unavailable, message);
+            return Some(Turn::Again);
+        }
+        for (policy, _) in self.armed() {
+            if let analysis::Verdict::Failed { follows: OnFailure::Rollback, message, .. } =
+                analysis::verdict(policy, &self.next.checks)
+            {
+                self.leave_stable(previous, GoingBackCause::CheckFailed, message);
+                return Some(Turn::Again);
+            }
+        }
+        None
+    }
+
+    fn settle_previous(&self, keep: Keep) -> Doing {
+        let Some(stable) = &self.next.stable else { return Doing::default() };
+        let joined = self.each(|scene, part| match stable.workloads.get(part) {
+            Some(live) => {
+                let previous = self.next.previous.as_ref().and_then(|p| p.workloads.get(part));
+                converge::settle(scene, live, previous, keep, 0)
+            }
+            None => Round::default(),
+        });
+        let progress = !joined.done();
+        Doing {
+            message: "clearing up after promotion".into(),
+            waits: Waits::Machines,
+            wake: joined.wake,
+            writes: joined.writes,
+            progress,
+        }
+    }
+}
