@@ -190,6 +190,12 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// Until when a gateway may not know yet that a Service has ready pods; none if it has had its time.
+    fn unknown_until(&self, service: &ServiceView) -> Option<Timestamp> {
+        let until = service.ready_since?.checked_add(self.plan.setting.settle).ok()?;
+        (until > self.now).then_some(until)
+    }
+
     /// How many ready pods of a version a Service has.
     fn ready(&self, service: &ServiceView, replica_set: &ReplicaSetView) -> usize {
         service.ready.iter().filter(|pod| is_pod_of(pod, &replica_set.name)).count()
@@ -225,6 +231,18 @@ impl<'a> Scene<'a> {
         }
         let template = replica_set.template.as_ref()?;
         Some(write::save_template(&self.plan.name, self.deployment, &replica_set.hash, template))
+    }
+
+    /// Whether the candidate has no ReplicaSet while the Deployment still controls the stable version's.
+    pub fn is_unborn(&self, candidate: &WorkloadRevision, stable: &WorkloadRevision) -> bool {
+        let controlled = self.replica_set(&stable.hash).is_some_and(|rs| rs.controlled);
+        controlled && self.replica_set(&candidate.hash).is_none()
+    }
+
+    /// The candidate's ReplicaSet, from the Deployment's template, without pods yet.
+    fn create_candidate(&self, candidate: &WorkloadRevision) -> Write {
+        let (deployment, role) = (self.deployment, Some(Role::Candidate));
+        write::create_replica_set(&self.plan.name, deployment, &candidate.hash, &deployment.template, 0, role)
     }
 
     /// Makes a ReplicaSet that somebody has deleted again: under the Deployment's control, unless that controls another, which it

@@ -220,11 +220,14 @@ impl Target {
 
     /// How many pods the candidate needs beside a workload of this many replicas.
     pub fn replicas(&self, of: u32, routed: bool) -> u32 {
+        if of == 0 {
+            return 0;
+        }
         let share = |percent: u8| u32::try_from((u64::from(of) * u64::from(percent)).div_ceil(100)).unwrap_or(of);
         match self.scale {
             CanaryScale::Replicas(number) => number,
             CanaryScale::Weight(percent) => share(percent),
-            CanaryScale::MatchTrafficWeight(_) if self.weight == 0 || of == 0 => 0,
+            CanaryScale::MatchTrafficWeight(_) if self.weight == 0 => 0,
             CanaryScale::MatchTrafficWeight(_) if routed || self.weight == 100 => share(self.weight),
             // Traffic by pod count: c / (c + of) is the share, at least one pod, at most as many as the stable version has.
             CanaryScale::MatchTrafficWeight(_) => {

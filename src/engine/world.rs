@@ -237,6 +237,8 @@ pub struct ServiceView {
     pub headless: bool,
     /// Names of the pods that its EndpointSlices hold as ready.
     pub ready: Vec<String>,
+    /// Since when there has been, without a gap, a ready pod.
+    pub ready_since: Option<Timestamp>,
     /// Who writes its selector.
     pub authorship: Authorship,
 }

@@ -287,7 +287,7 @@ impl State {
             Resource::ReplicaSet => self.replica_sets.put(at, version, |_| view::replica_set(&object)),
             Resource::ControllerRevision => self.saved.put(at, version, |_| view::saved(&object)),
             Resource::Service => self.services.put(at, version, |before| view::service(&object, before, now)),
-            Resource::EndpointSlice => self.slices.put(at, version, |_| view::slice(&object)),
+            Resource::EndpointSlice => self.slices.put(at, version, |before| view::slice(&object, before, now)),
             Resource::HTTPRoute => self.routes.put(at, version, |before| route::route(&object, before, now)),
             Resource::Namespace => {
                 self.namespaces.put(at, version, |_| object.metadata.labels.clone().unwrap_or_default())

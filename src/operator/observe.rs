@@ -111,6 +111,7 @@ fn replica_sets(state: &State, release: &Key, deployment: &Key, uid: Option<&str
 
 fn service(state: &State, key: &Key) -> Option<ServiceView> {
     let mut view = state.services.get(key)?.clone();
+    view.ready_since = state.slices.of(key).filter_map(|(_, slice)| slice.since).min();
     view.ready = state.slices.of(key).flat_map(|(_, slice)| slice.ready.iter().cloned()).collect();
     // A pod may be in several slices for a moment, and once for each IP family for good.
     view.ready.sort();

@@ -61,6 +61,10 @@ fn missing(scene: &Scene<'_>, live: &WorkloadRevision) -> Round {
         // At rest the Deployment controller makes it by itself.
         return Round::wait(format!("waiting for the ReplicaSet of {}", scene.deployment.name));
     }
+    let unsaved = scene.view.saved.iter().all(|saved| saved.hash != live.hash);
+    if unsaved && version_digest(&scene.deployment.template) == live.digest {
+        return Round::write([scene.create_candidate(live)]);
+    }
     let mut round = scene.recreate(live);
     let other = scene.view.replica_sets.iter().find(|rs| rs.hash != live.hash && rs.available > 0);
     let canary = scene.services().and_then(|services| scene.service(&services.canary));
@@ -145,8 +149,9 @@ fn traffic_to(scene: &Scene<'_>, new: &ReplicaSetView) -> Option<Round> {
         Ok(canary) => canary,
         Err(round) => return Some(round),
     };
-    if scene.ready(canary, new) < scene.deployment.replicas as usize {
-        return Some(Round::wait(format!("waiting for endpoints of {}", new.name)));
+    let unknown = if scene.most() == 0 { scene.unknown_until(canary) } else { None };
+    if unknown.is_some() || scene.ready(canary, new) < scene.deployment.replicas as usize {
+        return Some(Round { wake: unknown, ..Round::wait(format!("waiting for endpoints of {}", new.name)) });
     }
     let writes = scene.weigh(Some(100));
     if writes.is_empty() { scene.unconfirmed() } else { Some(Round::write(writes)) }
@@ -226,7 +231,7 @@ fn restore_traffic(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&Replica
         }
         return Some(match new.available {
             // Never to a version without a ready pod.
-            0 => Round::wait(format!("waiting for pods of {}", new.name)),
+            0 if scene.deployment.replicas > 0 => Round::wait(format!("waiting for pods of {}", new.name)),
             _ => Round::write(scene.pin(&new.hash)),
         });
     }

@@ -60,14 +60,7 @@ fn candidate_set<'a>(scene: &Scene<'a>, candidate: &WorkloadRevision) -> Result<
             new.name
         ))),
         Some(new) => Ok(new),
-        None => Err(Round::write([write::create_replica_set(
-            &scene.plan.name,
-            deployment,
-            &candidate.hash,
-            &deployment.template,
-            0,
-            Some(Role::Candidate),
-        )])),
+        None => Err(Round::write([scene.create_candidate(candidate)])),
     }
 }
 
@@ -114,6 +107,10 @@ fn shift(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, target: 
     // Without pods it carries nothing, whatever the weight.
     let weight = if wanted == 0 { 0 } else { target.weight };
     let share = allowed(scene, old, new, weight, if shut { u32::MAX } else { wanted });
+    // Its first traffic waits until gateways know its pods; with pods of the stable version there is no hurry.
+    let canary = scene.services().and_then(|services| scene.service(&services.canary));
+    let unknown = canary.filter(|_| most == 0 && old.available > 0).and_then(|canary| scene.unknown_until(canary));
+    let share = if unknown.is_some() { 0 } else { share };
     let mut round = Round::default();
     if share > 0 || most > 0 {
         round.writes = scene.weigh(Some(share));
@@ -134,7 +131,7 @@ fn shift(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, target: 
         return Round::wait(format!("waiting for pods: {} of {wanted} of {} are available", new.available, new.name));
     }
     if share != weight && scene.work.routed() {
-        return Round::wait(format!("waiting for endpoints of {}", new.name));
+        return Round { wake: unknown, ..Round::wait(format!("waiting for endpoints of {}", new.name)) };
     }
     if let Some(unconfirmed) = scene.unconfirmed() {
         return unconfirmed;

@@ -77,6 +77,11 @@ impl<'a> Run<'a> {
             }
             Some(_) | None => Round::default(),
         });
+        if !joined.writes.is_empty()
+            && let Some(turn) = self.marked(doing.message.clone())
+        {
+            return turn;
+        }
         doing.writes = joined.writes;
         Turn::Now(doing)
     }

@@ -183,11 +183,17 @@ impl Run<'_> {
             doing.message = "clearing up".into();
             doing.progress = true;
             doing.waits = Waits::Machines;
-        } else if done && keep == Keep::Gone {
+        } else if done && keep == Keep::Gone && !self.holds() {
             doing.writes.extend(self.finalizer(false));
             doing.message = "nothing is left of the last release".into();
         }
         doing
+    }
+
+    /// Whether a Deployment is held: then the Release is not free to go.
+    fn holds(&self) -> bool {
+        let mut deployments = self.world.workloads.iter().filter_map(|view| view.deployment.as_ref());
+        deployments.any(|deployment| deployment.marks.contains_key(HOLD))
     }
 
     /// Whether every workload that changes goes to a version that its Deployment has in its history, and that was not left

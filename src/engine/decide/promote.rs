@@ -29,7 +29,14 @@ impl Run<'_> {
             return turn;
         }
         let joined = self.each(|scene, part| match candidate.workloads.get(part) {
-            Some(live) => converge::settle(scene, live, stable.workloads.get(part), Keep::Full, 0),
+            Some(live) => {
+                let old = stable.workloads.get(part);
+                match old.filter(|old| scene.is_unborn(live, old)) {
+                    // Promoted before there was anything to promote: first what the steps would have made.
+                    Some(old) => converge::split(scene, old, live, &Target::at(&self.plan.steps, 0), true),
+                    None => converge::settle(scene, live, old, Keep::Full, 0),
+                }
+            }
             None => Round::broken("workloads were added mid-way: abort, and release again"),
         });
         self.exposed(&joined);

@@ -76,6 +76,8 @@ pub struct SliceEntry {
     pub service: Option<String>,
     /// Names of the ready pods.
     pub ready: Vec<String>,
+    /// Since when there has been, without a gap, a ready pod.
+    pub since: Option<Timestamp>,
 }
 
 /// UID and resource version.
@@ -186,12 +188,13 @@ pub fn service(object: &DynamicObject, before: Option<&ServiceView>, now: Timest
         ports: spec["ports"].clone(),
         headless: spec["clusterIP"] == "None",
         ready: Vec::new(),
+        ready_since: None,
         authorship: authorship(metadata, "/f:spec/f:selector", before.map(|b| &b.authorship), now),
     }
 }
 
-/// An EndpointSlice.
-pub fn slice(object: &DynamicObject) -> SliceEntry {
+/// An EndpointSlice as seen at `now`; `before` is how it was.
+pub fn slice(object: &DynamicObject, before: Option<&SliceEntry>, now: Timestamp) -> SliceEntry {
     let ready = |endpoint: &&Value| {
         let conditions = &endpoint["conditions"];
         // Unknown is to be read as ready, says the API.
@@ -199,9 +202,14 @@ pub fn slice(object: &DynamicObject) -> SliceEntry {
     };
     let endpoints = object.data["endpoints"].as_array().into_iter().flatten();
     let pods = endpoints.filter(ready).filter(|endpoint| endpoint["targetRef"]["kind"] == "Pod");
+    let ready: Vec<String> =
+        pods.filter_map(|endpoint| endpoint["targetRef"]["name"].as_str().map(String::from)).collect();
+    // Others in the place of all that there were are a beginning, too.
+    let lasting = before.filter(|before| before.ready.iter().any(|pod| ready.contains(pod)));
     SliceEntry {
         service: object.metadata.labels.as_ref().and_then(|labels| labels.get("kubernetes.io/service-name")).cloned(),
-        ready: pods.filter_map(|endpoint| endpoint["targetRef"]["name"].as_str().map(String::from)).collect(),
+        since: (!ready.is_empty()).then(|| lasting.and_then(|before| before.since).unwrap_or(now)),
+        ready,
     }
 }
 
