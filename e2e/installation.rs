@@ -56,7 +56,6 @@ impl Installation {
         )
         .await?;
         let kubeconfig = cluster.service_account(SYSTEM_NAMESPACE, "lockkeeper").await?;
-        cluster.apply(LEASES).await?;
         policies_are_in_force(cluster, mutating_policies).await?;
         Ok(Installation { binary, kubeconfig })
     }
@@ -100,21 +99,6 @@ impl Installation {
         Ok(Operator { process, url: format!("http://{address}") })
     }
 }
-
-/// Operators of a share have Leases of other names, which the role of an ordinary installation does not speak of.
-const LEASES: &str = r#"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: e2e-leases, namespace: lockkeeper-system}
-rules:
-- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, list, watch, create, patch, update]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: e2e-leases, namespace: lockkeeper-system}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: e2e-leases}
-subjects: [{kind: ServiceAccount, name: lockkeeper, namespace: lockkeeper-system}]
-"#;
 
 /// Beside this program, where `cargo build` puts it; or the one that `LOCKKEEPER_BINARY` names.
 fn binary() -> Result<PathBuf> {

@@ -76,11 +76,11 @@ fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// Files of a directory of the repository, in the order of their names.
+/// Objects of a directory of the repository, by file, in the order of their names.
 fn yaml(directory: &str) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(repository(directory))?.map(|entry| Ok(entry?.path()));
     let mut paths: Vec<PathBuf> = entries.collect::<Result<_>>()?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    paths.retain(|path| path.extension().is_some_and(|end| end == "yaml") && !path.ends_with("kustomization.yaml"));
     paths.sort();
     ensure!(!paths.is_empty(), "{directory} has no YAML");
     Ok(paths)
@@ -120,7 +120,11 @@ async fn structural(cluster: &Cluster) -> Result<()> {
 }
 
 async fn explained(cluster: &Cluster) -> Result<()> {
-    let explain = async |field: &str| cluster.kubectl(User::Admin, ["explain", field]).await;
+    // Told as one line: where it is broken depends on the width.
+    let explain = async |field: &str| {
+        let text = cluster.kubectl(User::Admin, ["explain", field]).await?;
+        anyhow::Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
     let spec = explain("release.spec").await?;
     for words in ["progressDeadline", "Default 10m", "workloads", "-required-", "suspend"] {
         ensure!(spec.contains(words), "{words} is missing in:\n{spec}");
@@ -128,6 +132,26 @@ async fn explained(cluster: &Cluster) -> Result<()> {
     let step = explain("release.spec.strategy.canary.steps").await?;
     for words in ["setWeight", "in percent; 0 to 100", "setCanaryScale", "pause", "analysis", "approval"] {
         ensure!(step.contains(words), "{words} is missing in:\n{step}");
+    }
+    let check = explain("rollbackpolicy.spec.checks").await?;
+    for words in [
+        "interval",
+        "default 30s, at least 1s",
+        "failureLimit",
+        "Default 0, at most 1000",
+        "noData",
+        "Wait, Fail, Pass",
+    ] {
+        ensure!(check.contains(words), "{words} is missing in:\n{check}");
+    }
+    let schedule = explain("deploymentwindow.spec.schedule").await?;
+    for words in ["recurrence", "FREQ=WEEKLY;BYDAY=TU,WE,TH", "timeZone", "Europe/Berlin", "at least 1m, at most 8784h"]
+    {
+        ensure!(schedule.contains(words), "{words} is missing in:\n{schedule}");
+    }
+    let decision = explain("decision.spec").await?;
+    for words in ["verdict", "Approve, Reject, Promote", "expiresAfter", "default 1h", "revision"] {
+        ensure!(decision.contains(words), "{words} is missing in:\n{decision}");
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::scalar::Duration;
+use crate::{rule, scalar::Duration};
 
 /// What a person decides about one revision of one Release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -95,6 +95,7 @@ pub struct Author {
 pub struct DecisionSpec {
     /// Name of the Release in the same namespace.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rule::object_name())]
     pub release: String,
     /// The revision that is decided about, as in the Release's status (`status.candidate.revision`; for Rollback
     /// `status.stable.revision`; for Retry the blocked one). A Decision about another revision counts for nothing.
@@ -105,6 +106,7 @@ pub struct DecisionSpec {
     /// Name of the gate, for Approve, Reject and Override.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = rule::label())]
     pub gate: Option<String>,
     /// Why, in the author's words; at most 1024 characters. Override needs it.
     #[serde(skip_serializing_if = "Option::is_none")]

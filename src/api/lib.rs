@@ -10,6 +10,7 @@ pub mod deployment_window;
 pub mod names;
 pub mod release;
 pub mod rollback_policy;
+mod rule;
 pub mod scalar;
 mod schema;
 

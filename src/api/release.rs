@@ -17,7 +17,7 @@ pub use status::{
 };
 pub use step::{AnalysisStep, ApprovalStep, CanaryScale, PauseStep, Step};
 
-use crate::scalar::Duration;
+use crate::{rule, scalar::Duration};
 
 /// Moves workloads to a new version in place: windows and approvals decide when, steps decide how much, metrics decide
 /// whether to go on, and going back is always possible, at once.
@@ -40,6 +40,8 @@ use crate::scalar::Duration;
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.strategy.canary.steps.all(s, !has(s.approval) || (has(self.gates) && has(self.gates.approvals) && self.gates.approvals.exists(a, a.name == s.approval.name)))").message("an approval step waits for a gate that is not there: add it to gates.approvals, or correct its name"))]
+#[x_kube(validation = Rule::new("!has(self.gates) || !has(self.gates.approvals) || self.gates.approvals.all(a, has(a.before) || self.strategy.canary.steps.exists(s, has(s.approval) && s.approval.name == a.name))").message("a gate in gates.approvals is never asked for: give it before, or add an approval step of its name"))]
 pub struct ReleaseSpec {
     /// The version's name for people; default: the tag of the first image that differs from the stable version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,6 +60,7 @@ pub struct ReleaseSpec {
     /// Without one, crash loops and the progress deadline still roll back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rule::object_name())]
     pub rollback_policy: Option<String>,
     /// How long the release may wait for pods and for the gateway before it goes back; pauses, gates and missing data do
     /// not count. Default 10m, at least 10s.
@@ -79,6 +82,7 @@ fn progress_deadline_default() -> Duration {
 #[x_kube(validation = Rule::new("has(self.service) || !has(self.routes) || size(self.routes) == 0").message("routes need service: name the Service that the routes use"))]
 #[x_kube(validation = Rule::new("has(self.service) || !has(self.canaryService)").message("canaryService needs service: name the stable Service"))]
 #[x_kube(validation = Rule::new("!has(self.canaryService) || !has(self.service) || self.canaryService != self.service").message("canaryService must differ from service"))]
+#[x_kube(validation = Rule::new("!has(self.service) || has(self.canaryService) || size(self.service) <= 56").message("<service>-canary would have more than 63 characters: give canaryService"))]
 pub struct Workload {
     /// The workload, in the Release's namespace.
     #[serde(rename = "ref")]
@@ -86,15 +90,18 @@ pub struct Workload {
     /// Images by container name, when the Release carries the version; up to 32. Left out, the Deployment carries the
     /// version, and a change of its pod template starts the release.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(extend("maxProperties" = 32))]
+    #[x_kube(validation = rule::images())]
     pub images: BTreeMap<String, Image>,
     /// The Service that clients and routes use; it becomes the stable backend. Without one, the workload has no traffic to shift.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = rule::label())]
     pub service: Option<String>,
     /// Name of the Service for the candidate; default `<service>-canary`. Lockkeeper creates it for a release and removes it afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = rule::label())]
     pub canary_service: Option<String>,
     /// The user's own routes, edited in place during a release; up to 16. Without any, the weight is approximated by the
     /// number of replicas.
@@ -104,6 +111,7 @@ pub struct Workload {
     /// Further Services that select the same pods; they too serve only the stable version during a release; up to 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]
+    #[x_kube(validation = rule::labels())]
     pub pin: Vec<String>,
 }
 
@@ -120,13 +128,14 @@ pub enum WorkloadKind {
 }
 
 /// A workload by kind and name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadRef {
     /// Kind of the workload.
     pub kind: WorkloadKind,
     /// Name of the workload.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rule::object_name())]
     pub name: String,
 }
 
@@ -138,13 +147,14 @@ pub enum RouteKind {
 }
 
 /// A route by kind and name, in the Release's namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteRef {
     /// Kind of the route.
     pub kind: RouteKind,
     /// Name of the route.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rule::object_name())]
     pub name: String,
 }
 

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{release::CheckOutcome, scalar::Duration};
+use crate::{release::CheckOutcome, rule, scalar::Duration};
 
 /// What is measured while a new version gets traffic, and when it goes back. Armed by a Release's `rollbackPolicy` during
 /// every step and the bake, or by an `analysis` step.
@@ -55,7 +55,8 @@ pub struct RollbackPolicySpec {
 #[x_kube(validation = Rule::new("!has(self.min) || !has(self.max) || self.min <= self.max").message("min must not be above max"))]
 pub struct Check {
     /// The check's name; lower-case letters, digits and dashes, at most 63.
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = rule::label())]
     pub name: String,
     /// A PromQL query that gives one number; at most 8192 characters. Placeholders in double braces: `namespace`,
     /// `release`, `version`, and for `candidate` and `stable` each `.pods` (a regular expression that matches the pods'

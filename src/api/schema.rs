@@ -4,7 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
 };
 
-/// The definition as it is installed: see [`integer`] and [`sum_type`] for what changes.
+/// The definition as it is installed: see [`reflow`], [`integer`] and [`sum_type`] for what changes.
 pub(crate) fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     let validations = crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
     validations.filter_map(|validation| validation.open_api_v3_schema.as_mut()).for_each(walk);
@@ -12,6 +12,7 @@ pub(crate) fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinit
 }
 
 fn walk(schema: &mut JSONSchemaProps) {
+    reflow(schema);
     integer(schema);
     sum_type(schema);
     schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(walk);
@@ -23,6 +24,13 @@ fn walk(schema: &mut JSONSchemaProps) {
     match &mut schema.additional_properties {
         Some(JSONSchemaPropsOrBool::Schema(values)) => walk(values),
         Some(JSONSchemaPropsOrBool::Bool(_)) | None => {}
+    }
+}
+
+/// Comments are wrapped for readers of the code; `kubectl explain` wraps by itself. Paragraphs stay.
+fn reflow(schema: &mut JSONSchemaProps) {
+    if let Some(description) = &mut schema.description {
+        *description = description.split("\n\n").map(|part| part.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
     }
 }
 
@@ -96,7 +104,9 @@ mod tests {
             let spec = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
             let objects = schemas(spec).into_iter().filter_map(|schema| schema.get("properties")?.as_object());
             for (name, field) in objects.flatten() {
-                assert!(field["description"].is_string(), "{name} of {}", definition["metadata"]["name"]);
+                let description = field["description"].as_str().unwrap_or_default();
+                let wrapped = description.split("\n\n").any(|part| part.contains('\n'));
+                assert!(!description.is_empty() && !wrapped, "{name} of {}", definition["metadata"]["name"]);
             }
         }
     }

@@ -10,7 +10,9 @@ use crate::error::Error;
 /// Where the definitions go.
 #[derive(Args, Debug)]
 pub struct Crds {
-    /// Write one file for each into this directory, which is created if need be; default: all to standard output
+    /// Write one file for each into this directory, with a kustomization.yaml; default: all to standard output
+    ///
+    /// The directory is created if need be. Install it by kubectl apply -k.
     #[arg(long, value_name = "DIRECTORY")]
     dir: Option<PathBuf>,
 }
@@ -21,11 +23,12 @@ impl Crds {
     /// # Errors
     /// If a file cannot be written.
     pub fn run(self) -> Result<(), Error> {
-        let files = files()?;
+        let mut files = files()?;
         let Some(dir) = self.dir else {
             let text: Vec<&str> = files.iter().map(|file| file.text.as_str()).collect();
             return Ok(std::io::stdout().write_all(text.join("---\n").as_bytes())?);
         };
+        files.push(kustomization(&files));
         fs::create_dir_all(&dir).map_err(|source| Error::File { path: dir.clone(), source })?;
         for file in files {
             let path = dir.join(file.name);
@@ -51,6 +54,17 @@ fn file(crd: &CustomResourceDefinition) -> Result<File, Error> {
     Ok(File { name: format!("{}.yaml", crd.spec.names.plural), text })
 }
 
+/// What `kubectl apply -k` and other kustomizations find the files by.
+fn kustomization(files: &[File]) -> File {
+    let mut names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+    names.sort_unstable();
+    let text = format!(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [{}]\n",
+        names.join(", ")
+    );
+    File { name: "kustomization.yaml".into(), text }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{collections::BTreeMap, path::Path};
@@ -68,8 +82,9 @@ mod tests {
             .map(|entry| entry.unwrap())
             .map(|entry| (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap()))
             .collect();
-        let generated: BTreeMap<String, String> =
-            files().unwrap().into_iter().map(|file| (file.name, file.text)).collect();
+        let mut files = files().unwrap();
+        files.push(kustomization(&files));
+        let generated: BTreeMap<String, String> = files.into_iter().map(|file| (file.name, file.text)).collect();
         assert!(kept == generated, "run `make crds`: crds/ differs from the types in src/api");
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use lockkeeper_e2e::{Cluster, User};
-use lockkeeper_operator::policies::{PolicyMode, PolicySettings, render};
+use lockkeeper_operator::policies::{Guard, PolicyMode, PolicySettings, guard, render};
 use serde_json::Value;
 use tokio::time::sleep;
 
@@ -18,25 +18,34 @@ pub const OPERATOR: &str = "system:serviceaccount:lockkeeper-system:lockkeeper";
 /// Deployment, Service and Release, in this order.
 pub const APP: &str = include_str!("app.yaml");
 
-pub fn settings(mode: PolicyMode) -> PolicySettings {
-    let approving_service_accounts = vec!["robots:approver".parse().expect("a name")];
-    PolicySettings { operator_user: OPERATOR.to_owned(), approving_service_accounts, mode }
+/// With one service account that may decide.
+pub fn settings(mode: PolicyMode) -> Result<PolicySettings> {
+    let approving_service_accounts = vec!["robots:approver".parse()?];
+    Ok(PolicySettings { approving_service_accounts, ..as_shipped(mode) })
 }
 
-/// Installs kinds, roles and policies, and waits until each policy is in force.
+fn as_shipped(mode: PolicyMode) -> PolicySettings {
+    PolicySettings { operator_user: OPERATOR.to_owned(), approving_service_accounts: Vec::new(), mode }
+}
+
+/// Installs kinds, roles and policies as users do, sees that the operator would find them intact, lets one service account
+/// decide, and waits until each policy is in force.
 pub async fn install(cluster: &Cluster, mode: PolicyMode) -> Result<()> {
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/default");
+    let directory = match mode {
+        PolicyMode::Mutating => config.to_owned(),
+        PolicyMode::Validating => format!("{config}/validating"),
+    };
+    cluster.kubectl(User::Admin, ["apply", "--warnings-as-errors", "-k", &directory]).await?;
     for crd in lockkeeper_api::crds() {
-        let name = format!("crd/{}", crd.metadata.name.clone().context("no name")?);
-        cluster.apply(&serde_json::to_string(&crd)?).await?;
+        let name = format!("crd/{}", crd.metadata.name.context("no name")?);
         cluster.kubectl(User::Admin, ["wait", "--for=condition=Established", "--timeout=60s", &name]).await?;
     }
-    for roles in ["namespace", "operator", "people"] {
-        let path = format!("{}/../config/rbac/{roles}.yaml", env!("CARGO_MANIFEST_DIR"));
-        cluster.apply(&std::fs::read_to_string(path)?).await?;
-    }
+    let shipped = guard(&super::operator::live(cluster, mode).await?, &render(&as_shipped(mode))?);
+    ensure!(shipped == Guard::Intact, "{directory}: {shipped:?}");
     cluster.create_namespace("robots").await?;
     let place = Place::install(cluster, "probe").await?;
-    for object in render(&settings(mode))? {
+    for object in render(&settings(mode)?)? {
         cluster.apply(&serde_json::to_string(&object)?).await?;
     }
     place.policies_are_in_force(mode).await

@@ -11,22 +11,21 @@ use lockkeeper_operator::policies::{Guard, PolicyMode, guard, render};
 use super::fixture::{OPERATOR, Place, settings};
 
 pub async fn guarded_mutating(cluster: &Cluster) -> Result<()> {
-    let kinds = [
-        "MutatingAdmissionPolicy",
-        "MutatingAdmissionPolicyBinding",
-        "ValidatingAdmissionPolicy",
-        "ValidatingAdmissionPolicyBinding",
-    ];
-    guarded(cluster, PolicyMode::Mutating, &kinds).await
+    guarded(cluster, PolicyMode::Mutating).await
 }
 
 pub async fn guarded_validating(cluster: &Cluster) -> Result<()> {
-    let kinds = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
-    guarded(cluster, PolicyMode::Validating, &kinds).await
+    guarded(cluster, PolicyMode::Validating).await
 }
 
-async fn guarded(cluster: &Cluster, mode: PolicyMode, kinds: &[&str]) -> Result<()> {
-    // With the operator's own token: this also shows that it may read them.
+/// The policies and bindings as the API server returns them, in lists, to the operator: this also shows that it may read them.
+pub async fn live(cluster: &Cluster, mode: PolicyMode) -> Result<Vec<DynamicObject>> {
+    let validating = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
+    let mutating = ["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"];
+    let kinds = match mode {
+        PolicyMode::Mutating => [&mutating[..], &validating[..]].concat(),
+        PolicyMode::Validating => validating.to_vec(),
+    };
     let client = cluster.client_of(&cluster.service_account("lockkeeper-system", "lockkeeper").await?).await?;
     let mut live = Vec::new();
     for kind in kinds {
@@ -34,7 +33,12 @@ async fn guarded(cluster: &Cluster, mode: PolicyMode, kinds: &[&str]) -> Result<
         let api = Api::<DynamicObject>::all_with(client.clone(), &resource);
         live.extend(api.list(&ListParams::default().labels("app.kubernetes.io/part-of=lockkeeper")).await?);
     }
-    let expected = render(&settings(mode))?;
+    Ok(live)
+}
+
+async fn guarded(cluster: &Cluster, mode: PolicyMode) -> Result<()> {
+    let mut live = live(cluster, mode).await?;
+    let expected = render(&settings(mode)?)?;
     ensure!(live.len() == expected.len(), "{} objects instead of {}", live.len(), expected.len());
     ensure!(guard(&live, &expected) == Guard::Intact, "{:?}", guard(&live, &expected));
     // Type checking by the API server finds what no request has met yet.
@@ -48,7 +52,8 @@ async fn guarded(cluster: &Cluster, mode: PolicyMode, kinds: &[&str]) -> Result<
     Ok(())
 }
 
-/// What is asked: the verb, the API group, the resource with a subresource, and the name of an object, or any.
+/// What is asked: the verb, the API group, the resource with a subresource, or with another namespace than the operator's own,
+/// and the name of an object, or any.
 type Right = (&'static str, &'static str, &'static str, &'static str);
 
 pub async fn rights(cluster: &Cluster) -> Result<()> {
@@ -62,11 +67,12 @@ pub async fn rights(cluster: &Cluster) -> Result<()> {
         ("watch", "lockkeeper.dev", "decisions", ""),
         ("create", "events.k8s.io", "events", ""),
         ("create", "coordination.k8s.io", "leases", ""),
-        ("patch", "coordination.k8s.io", "leases", "lockkeeper-operator"),
+        // Of an operator that handles a share, whose name has a suffix; and of --lease-name.
+        ("patch", "coordination.k8s.io", "leases", "lockkeeper-operator-0a1b2c3d"),
         ("watch", "admissionregistration.k8s.io", "validatingadmissionpolicybindings", ""),
         ("watch", "apiextensions.k8s.io", "customresourcedefinitions", "releases.lockkeeper.dev"),
     ];
-    let denied: [Right; 14] = [
+    let denied: [Right; 15] = [
         ("get", "", "secrets", "any"),
         ("list", "", "secrets", ""),
         ("create", "", "pods/exec", ""),
@@ -78,7 +84,8 @@ pub async fn rights(cluster: &Cluster) -> Result<()> {
         ("patch", "lockkeeper.dev", "rollbackpolicies", ""),
         ("govern", "lockkeeper.dev", "releases", ""),
         ("delete", "lockkeeper.dev", "releases", ""),
-        ("patch", "coordination.k8s.io", "leases", "other"),
+        ("delete", "coordination.k8s.io", "leases", "lockkeeper-operator"),
+        ("list", "coordination.k8s.io", "leases@kube-system", ""),
         ("list", "apiextensions.k8s.io", "customresourcedefinitions", ""),
         ("delete", "admissionregistration.k8s.io", "validatingadmissionpolicies", ""),
     ];
@@ -93,13 +100,14 @@ pub async fn rights(cluster: &Cluster) -> Result<()> {
 
 /// As the API server's own authorizer sees it, in the operator's namespace, where it has the most rights.
 async fn may(cluster: &Cluster, (verb, group, resource, name): Right) -> Result<bool> {
+    let (resource, namespace) = resource.split_once('@').unwrap_or((resource, "lockkeeper-system"));
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let review = SubjectAccessReview {
         spec: SubjectAccessReviewSpec {
             user: some(OPERATOR),
             resource_attributes: Some(ResourceAttributes {
-                namespace: some("lockkeeper-system"),
+                namespace: some(namespace),
                 verb: some(verb),
                 group: some(group),
                 resource: some(resource),

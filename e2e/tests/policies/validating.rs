@@ -10,9 +10,13 @@ const WEB: &str = "deployment/web";
 
 pub async fn held(cluster: &Cluster) -> Result<()> {
     let place = Place::install(cluster, "held").await?;
+    let held = ["lockkeeper-hold", "Release web holds this Deployment: leave spec.paused true", "lockkeeper abort web"];
+    // At rest, where the operator keeps it paused; then during a release.
+    let at_rest = r#"{"metadata":{"annotations":{"lockkeeper.dev/paused-by":"lockkeeper"}},"spec":{"paused":true}}"#;
+    place.mark(WEB, at_rest).await?;
+    refused(place.kubectl(User::Mallory, &["rollout", "resume", WEB]).await, &held)?;
     place.hold().await?;
     let before = place.get(WEB).await?.0["spec"].clone();
-    let held = ["lockkeeper-hold", "Release web holds this Deployment: leave spec.paused true", "lockkeeper abort web"];
     refused(place.kubectl(User::Mallory, &["rollout", "resume", WEB]).await, &held)?;
     let deployment = APP.split("---").next().unwrap_or_default();
     refused(

@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::scalar::Duration;
+use crate::{rule, scalar::Duration};
 
 /// What must be open before exposure may grow.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +72,8 @@ pub enum ApprovalMoment {
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalGate {
     /// The gate's name, for Decisions and `approval` steps; lower-case letters, digits and dashes, at most 63.
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = rule::label())]
     #[x_kube(validation = Rule::new("!(self in ['suspend', 'validity', 'windows', 'hold'])").message("suspend, validity, windows and hold are names of built-in gates: choose another name"))]
     pub name: String,
     /// When the gate is asked for: Start or Promotion; default: at the `approval` step of this name.
@@ -88,8 +89,9 @@ pub struct ApprovalGate {
     /// Whether an approval by the person who asked for the version does not count; default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exclude_requester: bool,
-    /// How long an approval counts while the gate waits; default: as long as the revision is the candidate.
+    /// How long an approval counts while the gate waits; at least 1m, default: as long as the revision is the candidate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1m')").message("expiresAfter must be at least 1m"))]
     pub expires_after: Option<Duration>,
 }
 

@@ -1,9 +1,13 @@
 //! Steps of a canary.
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::scalar::{Duration, True};
+use crate::{
+    rule,
+    scalar::{Duration, True},
+};
 
 /// One step: exactly one of the kinds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,14 +48,16 @@ pub struct PauseStep {
 }
 
 /// An analysis.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AnalysisStep {
     /// Name of the RollbackPolicy, in the Release's namespace, whose checks are run.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rule::object_name())]
     pub policy: String,
-    /// How long the checks are run. An analysis that ends with a check that has no data is inconclusive; the policy says
+    /// How long the checks are run; at least 1s. An analysis that ends with a check that has no data is inconclusive; the policy says
     /// what follows.
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s')").message("duration must be at least 1s"))]
     pub duration: Duration,
 }
 
