@@ -13,8 +13,10 @@ mod contested;
 mod earlier_version;
 mod going_back;
 mod killed;
+mod orphan;
 mod people_decide;
 mod platform_windows;
+mod policy_status;
 mod promoted;
 mod requester;
 mod restarted;
@@ -137,6 +139,9 @@ fn stories(place: Option<(&Handle, &Arc<Stage>)>) -> Vec<Trial> {
         contested::image_at_rest,
         contested::steady_fight,
         command_line::whole_release,
+        orphan::given_back,
+        orphan::unproven_stays_paused,
+        policy_status::tried_before_it_is_needed,
         two_workloads::one_fails,
         two_workloads::both_promoted,
         vanished::stable_replica_set,

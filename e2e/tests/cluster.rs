@@ -4,6 +4,7 @@ mod cluster {
     pub mod access;
     pub mod behaviour;
     pub mod fixture;
+    pub mod prometheus;
     pub mod traffic;
 }
 
@@ -15,7 +16,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use lockkeeper_e2e::{Cluster, MutatingPolicies, Options, reexec_in_network_namespace};
 use tokio::runtime::Runtime;
 
-use cluster::{access, behaviour, traffic};
+use cluster::{access, behaviour, prometheus, traffic};
 
 fn main() {
     reexec_in_network_namespace();
@@ -65,6 +66,7 @@ fn tests(place: Option<(&Runtime, &Arc<Cluster>)>) -> Vec<Trial> {
         trial!("no request is lost while a deployment rolls natively", traffic::rolling_update),
         trial!("connections that are kept alive survive the end of a pod", traffic::kept_alive),
         trial!("a tag's error share is exact, in the answers as in Prometheus", behaviour::errors),
+        trial!("Prometheus' answers are what the adapter takes them for", prometheus::answers),
         trial!("a version may go bad later", behaviour::goes_bad_later),
         trial!("a pod that is never ready gets no traffic", behaviour::never_ready),
         trial!("a pod that starts slowly is ready late", behaviour::slow_start),

@@ -5,14 +5,16 @@ use kube::{
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
     core::Status,
 };
-use lockkeeper_api::names::FIELD_MANAGER;
+use lockkeeper_api::{names::FIELD_MANAGER, release::Phase};
 use lockkeeper_engine::write::{Kind, Request, Write};
 use serde_json::Value;
+use tokio::time::Instant;
 use tracing::{debug, info};
 
 use crate::{
     cache::{Key, Resource},
     context::Context,
+    throttle::Delayed,
 };
 
 /// Why a write was not done.
@@ -24,6 +26,9 @@ pub enum Refusal {
     /// This process does not act any more.
     #[error("this process does not lead any more")]
     NotLeading,
+    /// The same object has been written too often.
+    #[error("the same object was written too often lately")]
+    Throttled(Delayed),
     /// The API server says no, and people should know.
     #[error("{reason}")]
     Refused {
@@ -54,6 +59,7 @@ impl Refusal {
         match self {
             Self::Stale => "Conflict",
             Self::NotLeading => "NotLeading",
+            Self::Throttled(_) => "Throttled",
             Self::Refused { source, .. } => match source.as_ref() {
                 Error::Api(status) if status.is_forbidden() => "Forbidden",
                 Error::Api(_) => "Refused",
@@ -70,23 +76,47 @@ fn is_stale(status: &Status) -> bool {
     status.code == 404 || status.code == 409 || (status.code == 422 && !causes)
 }
 
+/// For which object writes are done.
+#[derive(Clone, Copy, Debug)]
+pub struct Actor<'a> {
+    /// Its kind.
+    pub resource: Resource,
+    /// Its namespace, which is also that of what is written, and its name.
+    pub key: &'a Key,
+    /// The phase that it is in, where it has one.
+    pub phase: Option<Phase>,
+}
+
+/// Whether a write may be done now. To be asked before each.
+///
+/// # Errors
+/// When this process does not lead, or the object was written too often.
+pub fn permit(context: &Context, actor: Actor<'_>, resource: Resource, name: &str) -> Result<(), Refusal> {
+    if !context.leadership.is_leader() {
+        return Err(Refusal::NotLeading);
+    }
+    context.throttle.take(actor, resource, name, Instant::now()).map_err(|delayed| {
+        context.metrics.write_throttled(resource.api().plural);
+        Refusal::Throttled(delayed)
+    })
+}
+
 /// Does the writes in their order, and stops at the first that fails. What the API server answers is known to the cache at
 /// once. Gives the number of writes done.
 ///
 /// # Errors
 /// The write that failed, and why.
-pub async fn act(context: &Context, namespace: &str, writes: &[Write]) -> Result<usize, (Write, Refusal)> {
+pub async fn act(context: &Context, actor: Actor<'_>, writes: &[Write]) -> Result<usize, (Write, Refusal)> {
     for write in writes {
-        one(context, namespace, write).await.map_err(|refusal| (write.clone(), refusal))?;
+        one(context, actor, write).await.map_err(|refusal| (write.clone(), refusal))?;
     }
     Ok(writes.len())
 }
 
-async fn one(context: &Context, namespace: &str, write: &Write) -> Result<(), Refusal> {
-    if !context.leadership.is_leader() {
-        return Err(Refusal::NotLeading);
-    }
+async fn one(context: &Context, actor: Actor<'_>, write: &Write) -> Result<(), Refusal> {
+    let namespace = actor.key.namespace.as_str();
     let resource = Resource::from(write.kind);
+    permit(context, actor, resource, &write.name)?;
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &resource.api());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     let name = &write.name;

@@ -97,6 +97,8 @@ pub struct State {
     /// Admission policies and bindings; the key's namespace is the kind.
     pub admission: Store<DynamicObject>,
     users: Users,
+    /// Releases that are there but cannot be read.
+    unreadable: BTreeSet<Key>,
 }
 
 /// Does the same with the store of each kind.
@@ -174,6 +176,7 @@ impl Cache {
             namespaces: Store::new(|_| None),
             admission: Store::new(|_| None),
             users: Users::default(),
+            unreadable: BTreeSet::new(),
         };
         Self { state: RwLock::new(state), operator_namespace: operator_namespace.into() }
     }
@@ -209,7 +212,10 @@ impl Cache {
         let mut state = self.state.write();
         let touched = Touched::by(&state, resource, &key, &self.operator_namespace);
         let removed = on_store!(state, resource, |store| store.remove(&key, &version));
-        if removed { state.forget(resource, &key, touched) } else { Touched::default() }
+        if resource == Resource::Release && state.unreadable.remove(&key) && !removed {
+            return Touched::left(&state, &key);
+        }
+        if removed { state.forget(resource, &key, touched).merge(Touched::default()) } else { Touched::default() }
     }
 
     /// We have deleted an object, and the API server says that it is gone.
@@ -233,9 +239,13 @@ impl Cache {
         .map(|key| (key.clone(), Touched::by(&state, resource, &key, &self.operator_namespace)))
         .collect();
         on_store!(state, resource, |store| store.keep_only(listed, covers));
-        before
-            .into_iter()
-            .fold(Touched::default(), |all, (key, touched)| all.merge(state.forget(resource, &key, touched)))
+        if resource == Resource::Release {
+            state.unreadable.retain(|key| !covers(key) || listed.contains(key));
+        }
+        before.into_iter().fold(Touched::default(), |all, (key, touched)| {
+            // Merged with nothing first: the object is gone, and so whoever saw it looks again.
+            all.merge(state.forget(resource, &key, touched).merge(Touched::default()))
+        })
     }
 }
 
@@ -251,7 +261,13 @@ impl State {
         let at = key.clone();
         let kept = match resource {
             Resource::Release => {
-                let release = Arc::new(typed::<Release>(resource, key, object)?);
+                let release = typed::<Release>(resource, key, object);
+                if release.is_err() {
+                    self.unreadable.insert(key.clone());
+                } else {
+                    self.unreadable.remove(key);
+                }
+                let release = Arc::new(release?);
                 let kept = self.releases.put(at, version, |_| release.clone());
                 if kept {
                     self.users.set(key, &release);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use jiff::Timestamp;
 use kube::{
-    Client,
+    Client, ResourceExt,
     api::DynamicObject,
     core::{Selector, SelectorExt},
 };
@@ -13,18 +13,23 @@ use lockkeeper_api::Release;
 use lockkeeper_engine::{plan::Setting, world::Guard};
 use parking_lot::RwLock;
 use tokio::time::Instant;
+use tracing::{info, warn};
 
 use crate::{
     backoff::Backoff,
-    cache::{Cache, Key, Touched},
+    cache::{Cache, Key, Resource, Touched, touched},
     events::Events,
     leader::Leadership,
     measure::Measures,
     metrics::Metrics,
+    orphan::Orphans,
     pods::Pods,
     policies::{self, Policy, PolicySettings, TextError},
+    policy::Trials,
     publish::Memory,
     queue::Queue,
+    server::{Readiness, Requirement},
+    throttle::Throttle,
 };
 
 /// Where the time comes from: the system's clock, or a test's.
@@ -67,6 +72,8 @@ pub struct Parts {
     pub setting: Setting,
     /// Which Releases are handled.
     pub releases: Selector,
+    /// What this process lacks.
+    pub readiness: Readiness,
     /// Series.
     pub metrics: Metrics,
     /// Where checks without a connection of their own are asked; none if there is no such place.
@@ -94,26 +101,51 @@ pub struct Context {
     pub setting: Setting,
     /// Series.
     pub metrics: Metrics,
+    /// Deployments without a Release that are due.
+    pub deployments: Arc<Queue<Key>>,
     /// Releases that are due.
     pub releases: Arc<Queue<Key>>,
     /// Windows that are due.
     pub windows: Arc<Queue<Key>>,
     /// RollbackPolicies that are due.
     pub policies: Arc<Queue<Key>>,
-    /// Releases whose writes failed.
-    pub backoff: Backoff<Key>,
+    /// Objects that failed when they were last looked at.
+    pub backoff: Backoff<(Resource, Key)>,
     /// Statuses that are newer than the published ones.
     pub memory: Memory,
     /// Measurements.
     pub measures: Measures,
+    /// Queries of policies, tried before they are needed.
+    pub trials: Trials,
+    /// Deployments without a Release.
+    pub orphans: Orphans,
+    /// Writes of late.
+    pub throttle: Throttle,
     /// Pods of candidates.
     pub pods: Pods,
     /// Events.
     pub events: Events,
-    /// The admission policy for Decisions and its binding, as they are to be.
-    expected: Vec<DynamicObject>,
+    /// The admission policies.
+    admission: Vec<Expected>,
     guard: RwLock<Guard>,
     selector: Selector,
+}
+
+/// An admission policy and its binding, as they are to be.
+struct Expected {
+    policy: Policy,
+    name: String,
+    objects: Vec<DynamicObject>,
+    requirement: Requirement,
+}
+
+impl Expected {
+    fn new(policy: Policy, settings: &PolicySettings, readiness: &Readiness) -> Result<Self, TextError> {
+        let objects = policy.render(settings)?;
+        let name = objects.first().map(ResourceExt::name_any).unwrap_or_default();
+        let requirement = readiness.recommend(format!("policy {name}"), "the policies have not been read yet");
+        Ok(Self { policy, name, objects, requirement })
+    }
 }
 
 impl Context {
@@ -122,18 +154,36 @@ impl Context {
     /// # Errors
     /// If the text of the policies of this build cannot be read.
     pub fn new(parts: Parts) -> Result<Arc<Self>, TextError> {
-        let Parts { client, clock, leadership, setting, metrics, provider, random, identity, policies, releases } =
-            parts;
+        let Parts {
+            client,
+            clock,
+            leadership,
+            setting,
+            metrics,
+            provider,
+            random,
+            identity,
+            policies,
+            releases,
+            readiness,
+        } = parts;
         Ok(Arc::new(Self {
-            expected: Policy::Decision.render(&policies)?,
+            admission: Policy::ALL
+                .into_iter()
+                .map(|policy| Expected::new(policy, &policies, &readiness))
+                .collect::<Result<_, _>>()?,
             guard: RwLock::default(),
             cache: Cache::new(&setting.operator_namespace),
+            deployments: Queue::new("deployment", metrics.clone()),
+            orphans: Orphans::default(),
+            throttle: Throttle::default(),
             releases: Queue::new("release", metrics.clone()),
             windows: Queue::new("window", metrics.clone()),
             policies: Queue::new("policy", metrics.clone()),
             backoff: Backoff::new(random),
             memory: Memory::default(),
             measures: Measures::new(provider),
+            trials: Trials::default(),
             pods: Pods::default(),
             events: Events::new(client.clone(), identity),
             client,
@@ -157,20 +207,42 @@ impl Context {
     }
 
     /// Looks at the admission policies again: one of them has changed, or all have been read.
-    pub fn check_guard(&self) {
+    ///
+    /// One that is missing or altered is told everywhere, but this process stays ready and goes on: releases under way must be
+    /// able to go back, and a new process would find it no better. Without the one for Decisions, none counts.
+    pub fn check_policies(&self) {
         let live: Vec<_> = self.cache.read().admission.all().map(|(_, object)| object.clone()).collect();
-        *self.guard.write() = match policies::guard(&live, &self.expected) {
-            policies::Guard::Intact => Guard::Intact,
-            policies::Guard::Broken(why) => Guard::Broken(why),
-        };
+        for Expected { policy, name, objects, requirement } in &self.admission {
+            let found = policies::guard(&live, objects);
+            self.metrics.policy_intact(name, found == policies::Guard::Intact);
+            match &found {
+                policies::Guard::Intact if requirement.met() => {
+                    info!(policy = name, "the admission policy is in force")
+                }
+                policies::Guard::Broken(why) if requirement.lacking(why) => {
+                    warn!(policy = name, why, "an admission policy is not in force")
+                }
+                policies::Guard::Intact | policies::Guard::Broken(_) => {}
+            }
+            match policy {
+                Policy::Decision => {
+                    *self.guard.write() = match found {
+                        policies::Guard::Intact => Guard::Intact,
+                        policies::Guard::Broken(why) => Guard::Broken(why),
+                    }
+                }
+                Policy::Hold | Policy::Author | Policy::Pin | Policy::Govern => {}
+            }
+        }
     }
 
     /// Whoever should look at a change, does.
     pub fn touch(&self, touched: Touched) {
-        let Touched { releases, windows, policies, .. } = touched;
+        let Touched { releases, windows, policies, deployments, .. } = touched;
         releases.into_iter().for_each(|key| self.releases.add(key));
         windows.into_iter().for_each(|key| self.windows.add(key));
         policies.into_iter().for_each(|key| self.policies.add(key));
+        deployments.into_iter().for_each(|key| self.deployments.add(key));
     }
 
     /// Everything is looked at: this process has just begun to act.
@@ -179,5 +251,7 @@ impl Context {
         state.releases.all().for_each(|(key, _)| self.releases.add(key.clone()));
         state.windows.all().for_each(|(key, _)| self.windows.add(key.clone()));
         state.policies.all().for_each(|(key, _)| self.policies.add(key.clone()));
+        let left = state.deployments.all().filter(|(key, _)| touched::left_by(&state, key).is_some());
+        left.for_each(|(key, _)| self.deployments.add(key.clone()));
     }
 }

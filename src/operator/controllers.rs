@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use crate::{
     cache::{Key, Resource, Touched, Unreadable},
     context::Context,
-    policy, release,
+    orphan, policy, release,
     server::{Readiness, Requirement},
     settings::WatchNamespaces,
     window,
@@ -47,13 +47,13 @@ pub async fn run(context: Arc<Context>, scope: Scope, readiness: Readiness) {
     let count = watches.len();
     let watching = watches.into_iter().map(|watch| {
         let requirement = readiness.require(watch.title(), "the first list has not arrived yet");
-        watch.run(context.clone(), requirement, ready.clone()).boxed()
+        watch.run(context.clone(), requirement, ready.clone(), count).boxed()
     });
     let watching: Vec<BoxFuture<'_, ()>> = watching.collect();
     let work = async {
         if all_ready.wait_for(|ready| *ready >= count).await.is_ok() {
             info!("all caches are filled");
-            context.check_guard();
+            context.check_policies();
             work(&context, scope.concurrency).await;
         }
     };
@@ -67,6 +67,7 @@ async fn work(context: &Arc<Context>, concurrency: NonZeroU16) {
         leadership.acquired().await;
         context.metrics.leader(true);
         context.memory.clear();
+        context.trials.clear();
         context.touch_all();
         let few = NonZeroU16::MIN.saturating_add(3);
         let on = |context: &Arc<Context>| context.clone();
@@ -74,6 +75,7 @@ async fn work(context: &Arc<Context>, concurrency: NonZeroU16) {
             () = leadership.lost() => {}
             () = context.releases.clone().run(concurrency, |key| release::reconcile(on(context), key)) => {}
             () = context.windows.clone().run(few, |key| window::reconcile(on(context), key)) => {}
+            () = context.deployments.clone().run(few, |key| orphan::reconcile(on(context), key)) => {}
             () = context.policies.clone().run(few, |key| policy::reconcile(on(context), key)) => {}
         }
         context.metrics.leader(false);
@@ -184,7 +186,7 @@ impl Watch {
         }
     }
 
-    async fn run(self, context: Arc<Context>, requirement: Requirement, ready: watch::Sender<usize>) {
+    async fn run(self, context: Arc<Context>, requirement: Requirement, ready: watch::Sender<usize>, of: usize) {
         let api = self.resource.api();
         let api: Api<DynamicObject> = match &self.namespace {
             Some(namespace) if self.resource.namespaced() => {
@@ -219,8 +221,9 @@ impl Watch {
                     continue;
                 }
             };
-            if self.resource.admission() {
-                context.check_guard();
+            // Before all of them have been read, each would seem to be missing.
+            if self.resource.admission() && *ready.borrow() >= of {
+                context.check_policies();
             }
             context.touch(touched);
         }

@@ -3,10 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use lockkeeper_adapters::metric::{MetricSource, NoData, Sample};
+use lockkeeper_adapters::{
+    error::Class,
+    metric::{MetricSource, NoData, Sample},
+};
 use lockkeeper_engine::analysis::{Measurement, Reading, Request};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -15,6 +18,27 @@ use crate::{cache::Key, context::Context};
 
 /// Queries that a provider is asked at the same time.
 const QUERIES_MAX: usize = 64;
+
+/// How long after a measurement of a release its policy's status follows, at most once in this time.
+const POLICY_FOLLOWS: Duration = Duration::from_secs(60);
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// For the checks.
+    pub measurement: Measurement,
+    /// Why a query got no answer, the worse where both did not.
+    pub trouble: Option<Trouble>,
+}
+
+/// Why a query got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// The provider cannot answer now; another time it may.
+    Passing,
+    /// Somebody has to mend the query, or the operator's flags.
+    Lasting,
+}
 
 /// Measurements by Release.
 #[allow(missing_debug_implementations, reason = "a metrics provider has no Debug")]
@@ -70,9 +94,12 @@ impl Measures {
             };
             let (context, release) = (context.clone(), release.clone());
             tokio::spawn(async move {
-                let measurement = context.measures.measure(&context, &request.query, request.samples.as_deref()).await;
-                if context.measures.answered(&release, &candidate, request.check, measurement) {
+                let answer = context.measures.measure(&context, &request).await;
+                let policy = request.check.split_once('/').map(|(policy, _)| Key::new(&release.namespace, policy));
+                if context.measures.answered(&release, &candidate, request.check, answer.measurement) {
                     context.releases.add(release);
+                    let soon = tokio::time::Instant::now() + POLICY_FOLLOWS;
+                    policy.into_iter().for_each(|policy| context.policies.add_at(policy, soon));
                 }
             });
         }
@@ -88,34 +115,44 @@ impl Measures {
     }
 
     /// Asks a query and, where there is one, that for the number of samples.
-    pub async fn measure(&self, context: &Context, query: &str, samples: Option<&str>) -> Measurement {
+    pub async fn measure(&self, context: &Context, request: &Request) -> Answer {
         let taken = context.clock.now();
         let samples = async {
-            match samples {
+            match &request.samples {
                 Some(query) => Some(self.query(context, query).await),
                 None => None,
             }
         };
-        let (reading, samples) = tokio::join!(self.query(context, query), samples);
-        Measurement { taken, reading, samples }
+        let ((reading, trouble), samples) = tokio::join!(self.query(context, &request.query), samples);
+        let (samples, other) = samples.unzip();
+        Answer { measurement: Measurement { taken, reading, samples }, trouble: trouble.max(other.flatten()) }
     }
 
-    async fn query(&self, context: &Context, query: &str) -> Reading {
+    async fn query(&self, context: &Context, query: &str) -> (Reading, Option<Trouble>) {
         let Some(provider) = &self.provider else {
-            return Reading::Error("the operator has no --prometheus-url to ask".into());
+            return (Reading::Error("the operator has no --prometheus-url to ask".into()), Some(Trouble::Lasting));
         };
         // Never closed, so that this cannot fail.
         let _permit = self.free.acquire().await;
         let started = Instant::now();
-        let (outcome, reading) = match provider.measure(query).await {
+        let (outcome, reading, trouble) = match provider.measure(query).await {
             Ok(answer) => match answer.sample {
-                Sample::Value(value) => ("Value", Reading::Value(value)),
-                Sample::NoData { reason } => (reason.reason(), Reading::NoData(phrase(reason).into())),
+                Sample::Value(value) => ("Value", Reading::Value(value), None),
+                Sample::NoData { reason } => (reason.reason(), Reading::NoData(phrase(reason).into()), None),
             },
-            Err(error) => (error.reason(), Reading::Error(error.to_string())),
+            Err(error) => (error.reason(), Reading::Error(error.to_string()), Some(Trouble::of(error.class()))),
         };
         context.metrics.metric_query("prometheus", outcome, started.elapsed());
-        reading
+        (reading, trouble)
+    }
+}
+
+impl Trouble {
+    fn of(class: Class) -> Self {
+        match class {
+            Class::Retry { .. } | Class::Refused | Class::Unreachable => Self::Passing,
+            Class::Misconfigured => Self::Lasting,
+        }
     }
 }
 

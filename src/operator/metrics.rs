@@ -38,6 +38,8 @@ pub struct Metrics {
     reconciles: Family<Controller, Histogram, Buckets>,
     reconcile_errors: Family<ReconcileError, Counter>,
     queued: Family<Controller, Gauge>,
+    throttled: Family<Resource, Counter>,
+    policies: Family<Admission, Gauge>,
     leader: Gauge,
     queries: Family<Query, Histogram, Buckets>,
 }
@@ -51,6 +53,16 @@ struct Controller {
 struct ReconcileError {
     controller: &'static str,
     category: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Resource {
+    resource: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Admission {
+    policy: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -94,6 +106,12 @@ impl Metrics {
         let help =
             "Objects that are due and wait for a free worker; lasting numbers above 0 ask for more --concurrency";
         registry.register("queue_depth", help, queued.clone());
+        let throttled = Family::default();
+        let help = "Writes that were put off because the same object had been written too often; above 0, something undoes what is done";
+        registry.register("writes_throttled", help, throttled.clone());
+        let policies = Family::default();
+        let help = "1 while the API server has the admission policy and its binding as they were written, 0 while one is missing or altered";
+        registry.register("admission_policy_intact", help, policies.clone());
         let leader = Gauge::default();
         registry.register("leader", "1 while this process is the one that acts, 0 while it follows", leader.clone());
         let queries = Family::new_with_constructor(Buckets);
@@ -101,7 +119,18 @@ impl Metrics {
         registry.register_with_unit("metric_query_duration", help, Unit::Seconds, queries.clone());
 
         let registry = Arc::new(registry);
-        Self { registry, releases, requests, reconciles, reconcile_errors, queued, leader, queries }
+        Self {
+            registry,
+            releases,
+            requests,
+            reconciles,
+            reconcile_errors,
+            queued,
+            throttled,
+            policies,
+            leader,
+            queries,
+        }
     }
 
     /// Replaces all that was said of a release.
@@ -137,6 +166,16 @@ impl Metrics {
         let gauge = self.queued.get_or_create_owned(&Controller { controller });
         gauge.inc();
         Queued(gauge)
+    }
+
+    /// Counts a write that was put off, by the plural of the kind.
+    pub fn write_throttled(&self, resource: String) {
+        self.throttled.get_or_create(&Resource { resource }).inc();
+    }
+
+    /// Says whether an admission policy is in force as it was written.
+    pub fn policy_intact(&self, policy: &str, intact: bool) {
+        self.policies.get_or_create(&Admission { policy: policy.to_owned() }).set(i64::from(intact));
     }
 
     /// Says whether this process acts.
@@ -184,6 +223,8 @@ mod tests {
         let metrics = Metrics::new();
         metrics.reconciled("release", Duration::from_millis(30), Err("Conflict"));
         metrics.metric_query("prometheus", "Success", Duration::from_millis(3));
+        metrics.write_throttled("deployments".into());
+        metrics.policy_intact("lockkeeper-hold", false);
         let page = metrics.encode().unwrap();
         for expected in [
             "# HELP lockkeeper_reconcile_duration_seconds Time from",
@@ -192,6 +233,8 @@ mod tests {
             "lockkeeper_reconcile_errors_total{controller=\"release\",category=\"Conflict\"} 1",
             "lockkeeper_metric_query_duration_seconds_count{provider=\"prometheus\",outcome=\"Success\"} 1",
             "lockkeeper_build_info{version=\"0.1.0\"} 1",
+            "lockkeeper_writes_throttled_total{resource=\"deployments\"} 1",
+            "lockkeeper_admission_policy_intact{policy=\"lockkeeper-hold\"} 0",
         ] {
             assert!(page.contains(expected), "{expected} is missing in\n{page}");
         }

@@ -94,7 +94,7 @@ fn workload(context: &Context, state: &State, release: &Key, plan: &WorkloadPlan
 }
 
 /// ReplicaSets of this very Deployment, and those of ours that were left by one of the same name.
-fn replica_sets(state: &State, release: &Key, deployment: &Key, uid: Option<&str>) -> Vec<ReplicaSetView> {
+pub fn replica_sets(state: &State, release: &Key, deployment: &Key, uid: Option<&str>) -> Vec<ReplicaSetView> {
     let entries = state.replica_sets.of(deployment).map(|(_, entry)| entry);
     entries
         .filter_map(|entry| {

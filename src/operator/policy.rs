@@ -1,48 +1,119 @@
-//! Keeps the status of RollbackPolicies current.
+//! Keeps the status of RollbackPolicies current, so that a policy can be trusted before it is needed.
+//!
+//! When a policy appears or changes, each of its queries is asked once, about the stable version of a Release that uses it;
+//! while the provider does not answer, again with growing pauses; afterwards not at all. What releases measure anyway is
+//! taken over, at most once a minute.
 
-use std::{sync::Arc, time::Instant};
+mod judge;
+mod trial;
 
-use lockkeeper_api::rollback_policy::RollbackPolicyStatus;
-use lockkeeper_engine::analysis::PolicyPlan;
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use jiff::Timestamp;
+use lockkeeper_api::{Release, RollbackPolicy, rollback_policy::RollbackPolicyStatus};
+use lockkeeper_engine::analysis::{Measurement, PolicyPlan, Reading};
 use serde_json::json;
 use tracing::debug;
 
+pub use self::trial::Trials;
+use self::{
+    judge::Subject,
+    trial::{Times, Tried},
+};
 use crate::{
-    act::Refusal,
+    act::{Actor, Refusal},
     cache::{Key, Resource, touched},
+    condition::{Verdict, ready},
     context::Context,
     publish,
-    window::ready,
 };
 
 /// Looks at a policy once.
 pub async fn reconcile(context: Arc<Context>, key: Key) {
-    let Some(policy) = context.cache.read().policies.get(&key).cloned() else { return };
-    let started = Instant::now();
-    let now = context.clock.now();
-    let faults = PolicyPlan::parse(&key.name, &policy.spec).err().unwrap_or_default();
-    let before = policy.status.clone().unwrap_or_default();
-    let status = RollbackPolicyStatus {
-        observed_generation: policy.metadata.generation,
-        used_by: used_by(&context, &key),
-        checks: before.checks,
-        conditions: vec![ready(Some(&before.conditions), policy.metadata.generation, &faults, now)],
+    let Some(policy) = context.cache.read().policies.get(&key).cloned() else {
+        context.trials.forget(&key);
+        return context.backoff.reset(&(Resource::RollbackPolicy, key));
     };
-    if policy.status.as_ref() == Some(&status) {
+    let started = Instant::now();
+    let Some(status) = status(&context, &key, &policy) else { return };
+    if policy.status.as_ref().is_some_and(|before| !judge::meaningful(before, &status)) {
         return;
     }
     let version = policy.metadata.resource_version.as_deref();
-    let written = publish::write(&context, Resource::RollbackPolicy, &key, version, json!(status)).await;
+    let actor = Actor { resource: Resource::RollbackPolicy, key: &key, phase: None };
+    let written = publish::write(&context, actor, version, json!(status)).await;
     context.metrics.reconciled("policy", started.elapsed(), written.as_ref().map(|_| ()).map_err(Refusal::category));
-    if let Err(refusal) = written {
-        debug!(policy = %key, %refusal, "failed to publish");
-        context.policies.add_at(key, tokio::time::Instant::now() + crate::backoff::LONGEST / 30);
+    let failed = (Resource::RollbackPolicy, key.clone());
+    match written {
+        Ok(_) => {}
+        Err(refusal) => {
+            debug!(policy = %key, %refusal, "failed to publish");
+            context.policies.add_at(key, tokio::time::Instant::now() + context.backoff.failed(&failed));
+        }
     }
 }
 
-fn used_by(context: &Context, key: &Key) -> u32 {
-    let state = context.cache.read();
-    let uses = state.releases.within(&key.namespace);
-    let count = uses.filter(|(_, release)| touched::policies(release).any(|name| name == key.name)).count();
-    u32::try_from(count).unwrap_or(u32::MAX)
+/// The status as it is to be; none while the queries are being asked, which wakes us when it is done.
+fn status(context: &Arc<Context>, key: &Key, policy: &RollbackPolicy) -> Option<RollbackPolicyStatus> {
+    let before = policy.status.clone().unwrap_or_default();
+    let generation = policy.metadata.generation;
+    let users = users(context, key);
+    let (checks, verdict) = match PolicyPlan::parse(&key.name, &policy.spec) {
+        Err(faults) => {
+            context.trials.forget(key);
+            (Vec::new(), Verdict::of(&faults))
+        }
+        Ok(plan) => {
+            let subject = Subject::among(&users);
+            let measured = measured(context, &plan, &users);
+            let times = Times {
+                generation,
+                published: judge::settled(&before, &plan, generation, subject.is_some()),
+                failed: failed(&measured),
+            };
+            match context.trials.look(context, key, &plan, subject.as_ref(), times) {
+                Tried::UnderWay => return None,
+                Tried::Before => judge::follow(&plan, &before, &measured),
+                Tried::Now { answers, again } => {
+                    again.into_iter().for_each(|again| context.policies.add_at(key.clone(), again));
+                    judge::judge(&plan, &answers, subject.as_ref(), &measured)
+                }
+            }
+        }
+    };
+    Some(RollbackPolicyStatus {
+        observed_generation: generation,
+        used_by: u32::try_from(users.len()).unwrap_or(u32::MAX),
+        checks,
+        conditions: vec![ready(&before.conditions, generation, verdict, context.clock.now())],
+    })
 }
+
+/// The Releases that use a policy.
+fn users(context: &Context, key: &Key) -> Vec<(Key, Arc<Release>)> {
+    let state = context.cache.read();
+    let releases = state.releases.within(&key.namespace);
+    let uses = |release: &Release| touched::policies(release).any(|name| name == key.name);
+    releases.filter(|(_, release)| uses(release)).map(|(key, release)| (key.clone(), release.clone())).collect()
+}
+
+/// The latest measurement of each check by a release that is under way.
+fn measured(context: &Context, plan: &PolicyPlan, users: &[(Key, Arc<Release>)]) -> BTreeMap<String, Measurement> {
+    let mut latest: BTreeMap<String, Measurement> = BTreeMap::new();
+    for (name, measurement) in users.iter().flat_map(|(release, _)| context.measures.of(release)) {
+        let ours = plan.checks.iter().any(|check| check.name == name);
+        if ours && latest.get(&name).is_none_or(|held| held.taken < measurement.taken) {
+            latest.insert(name, measurement);
+        }
+    }
+    latest
+}
+
+/// When a release last could not measure a check.
+fn failed(measured: &BTreeMap<String, Measurement>) -> Option<Timestamp> {
+    let failed = measured.values().filter(|measurement| matches!(measurement.reading, Reading::Error(_)));
+    failed.map(|measurement| measurement.taken).max()
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::{
-    act::{Refusal, learn},
+    act::{Actor, Refusal, learn, permit},
     cache::{Key, Resource},
     context::Context,
 };
@@ -73,8 +73,8 @@ pub async fn publish(
     release: &Release,
     status: &ReleaseStatus,
 ) -> Result<String, Refusal> {
-    let status = json!(status);
-    let object = write(context, Resource::Release, key, release.metadata.resource_version.as_deref(), status).await?;
+    let actor = Actor { resource: Resource::Release, key, phase: Some(status.phase) };
+    let object = write(context, actor, release.metadata.resource_version.as_deref(), json!(status)).await?;
     context.memory.forget(key);
     Ok(object.metadata.resource_version.unwrap_or_default())
 }
@@ -85,14 +85,12 @@ pub async fn publish(
 /// When the object has changed, or the API server refuses.
 pub async fn write(
     context: &Context,
-    resource: Resource,
-    key: &Key,
+    actor: Actor<'_>,
     resource_version: Option<&str>,
     status: Value,
 ) -> Result<DynamicObject, Refusal> {
-    if !context.leadership.is_leader() {
-        return Err(Refusal::NotLeading);
-    }
+    let Actor { resource, key, .. } = actor;
+    permit(context, actor, resource, &key.name)?;
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource.api());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     // A merge would keep what is not there any more; this replaces it as a whole.

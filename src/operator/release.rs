@@ -13,10 +13,11 @@ use lockkeeper_engine::{Event, Outcome, decide, write::Write};
 use tracing::{Instrument, Span, debug, info, info_span, warn};
 
 use crate::{
-    act::{self, Refusal},
-    cache::Key,
+    act::{self, Actor, Refusal},
+    cache::{Key, Resource},
     context::Context,
     observe, publish, sample,
+    throttle::Delayed,
 };
 
 const NAME: &str = "release";
@@ -38,8 +39,9 @@ pub async fn reconcile(context: Arc<Context>, key: Key) {
         result.as_ref().map(|_| ()).map_err(|failure| failure.1.category()),
     );
     match result {
-        Ok(()) => context.backoff.reset(&key),
+        Ok(()) => context.backoff.reset(&(Resource::Release, key)),
         Err((_, Refusal::NotLeading)) => {}
+        Err((purpose, Refusal::Throttled(delayed))) => throttled(&context, &key, &release, &purpose, delayed),
         // The newer state wakes us by itself; this is for the case that it never comes.
         Err((_, Refusal::Stale)) => later(&context, &key),
         Err((purpose, refusal @ Refusal::Refused { .. })) => {
@@ -53,8 +55,19 @@ pub async fn reconcile(context: Arc<Context>, key: Key) {
     }
 }
 
+/// It goes on when it may; people hear of it once, because something is wrong: with us, or with somebody who undoes what we do.
+fn throttled(context: &Context, key: &Key, release: &Release, purpose: &str, delayed: Delayed) {
+    context.releases.add_at(key.clone(), delayed.until);
+    if delayed.first {
+        warn!(release = %key, purpose, "the same object is written again and again: from now on once a second");
+        let note =
+            format!("{purpose}: the same object was written too often, and is written once a second from now on");
+        context.events.send(reference(release), Event { reason: "WritesThrottled".into(), warning: true, note });
+    }
+}
+
 fn later(context: &Context, key: &Key) {
-    let delay: Duration = context.backoff.failed(key);
+    let delay: Duration = context.backoff.failed(&(Resource::Release, key.clone()));
     context.releases.add_at(key.clone(), tokio::time::Instant::now() + delay);
 }
 
@@ -62,8 +75,9 @@ fn later(context: &Context, key: &Key) {
 fn forget(context: &Arc<Context>, key: &Key) {
     context.pods.watch(context, key, &[]);
     context.measures.only(key, None);
+    context.throttle.forget(Resource::Release, key);
     context.memory.forget(key);
-    context.backoff.reset(key);
+    context.backoff.reset(&(Resource::Release, key.clone()));
     context.metrics.forget(&key.namespace, &key.name);
 }
 
@@ -103,7 +117,8 @@ async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<()
     }
     context.metrics.release(sample::of(key, &next));
     count(context, key, &status, &next);
-    let written = write(context, key, &writes).await;
+    let actor = Actor { resource: Resource::Release, key, phase: Some(next.phase) };
+    let written = write(context, actor, &writes).await;
     context.measures.ask(context, key, measure);
     for event in events {
         context.events.send(reference(release), event);
@@ -111,12 +126,12 @@ async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<()
     written
 }
 
-async fn write(context: &Context, key: &Key, writes: &[Write]) -> Result<(), Failure> {
-    let done = act::act(context, &key.namespace, writes)
+async fn write(context: &Context, actor: Actor<'_>, writes: &[Write]) -> Result<(), Failure> {
+    let done = act::act(context, actor, writes)
         .await
         .map_err(|(write, refusal)| (format!("{} ({:?} {})", write.purpose, write.kind, write.name), refusal))?;
     if done > 0 {
-        context.releases.add(key.clone());
+        context.releases.add(actor.key.clone());
     }
     Ok(())
 }
@@ -132,13 +147,19 @@ fn count(context: &Context, key: &Key, before: &ReleaseStatus, after: &ReleaseSt
             context.metrics.finished(namespace, "Superseded");
         }
     }
-    let outcome = match (before.phase, after.phase) {
-        (before, after) if before == after => None,
-        (Phase::Promoting | Phase::Baking, Phase::Stable) => Some("Succeeded"),
-        (_, Phase::RolledBack) => Some("RolledBack"),
-        (_, Phase::Aborted) => Some("Aborted"),
-        (_, Phase::Rejected) => Some("Rejected"),
-        _ => None,
+    let outcome = match after.phase {
+        after if after == before.phase => None,
+        Phase::Stable => matches!(before.phase, Phase::Promoting | Phase::Baking).then_some("Succeeded"),
+        Phase::RolledBack => Some("RolledBack"),
+        Phase::Aborted => Some("Aborted"),
+        Phase::Rejected => Some("Rejected"),
+        Phase::Waiting
+        | Phase::Progressing
+        | Phase::Paused
+        | Phase::Promoting
+        | Phase::Baking
+        | Phase::RollingBack
+        | Phase::Invalid => None,
     };
     if let Some(outcome) = outcome {
         context.metrics.finished(namespace, outcome);

@@ -7,7 +7,6 @@ use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{Api, Client, Config, api::PostParams, client::ClientBuilder, core::GroupVersionKind, discovery};
 use lockkeeper_adapters::{
     address::AddressPolicy,
-    endpoint::EndpointError,
     http::{HttpClient, Limits, SetupError},
     metric::{MetricSource, Prometheus},
 };
@@ -48,9 +47,6 @@ pub enum Error {
     /// The HTTP client could not be made.
     #[error(transparent)]
     Http(#[from] SetupError),
-    /// The address of Prometheus is none.
-    #[error("--prometheus-url: {0}")]
-    Prometheus(EndpointError),
     /// This build is broken.
     #[error(transparent)]
     Policies(#[from] TextError),
@@ -146,6 +142,7 @@ async fn operate(
             approving_service_accounts: settings.approving_service_accounts.clone(),
             mode: if paused_at_rest { PolicyMode::Validating } else { PolicyMode::Mutating },
         },
+        readiness: readiness.clone(),
         client,
         clock: Clock::new(Timestamp::now),
         leadership,
@@ -190,7 +187,7 @@ async fn client(metrics: &Metrics) -> Result<Client, Error> {
 fn provider(settings: &Settings) -> Result<Option<Arc<dyn MetricSource>>, Error> {
     let Some(url) = &settings.prometheus_url else { return Ok(None) };
     let client = HttpClient::new(AddressPolicy::new(settings.allow_addresses.clone()), Limits::default())?;
-    Ok(Some(Arc::new(Prometheus::new(client, url.as_str()).map_err(Error::Prometheus)?)))
+    Ok(Some(Arc::new(Prometheus::new(client, url.clone()))))
 }
 
 /// Asks the API server what it is, for as long as it takes.

@@ -31,10 +31,12 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<Mutex<BTreeMap<String, State>>>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum State {
     Met,
     Missing(String),
+    /// Not there either, but this process does its work without.
+    Lacking(String),
 }
 
 impl Readiness {
@@ -45,10 +47,21 @@ impl Readiness {
         requirement
     }
 
-    /// Whether all is there.
+    /// Adds what ought to be there, but without which this process is ready all the same; it is lacking at first because of `why`.
+    pub fn recommend(&self, name: impl Into<String>, why: impl Into<String>) -> Requirement {
+        let requirement = Requirement { name: name.into(), readiness: self.clone() };
+        requirement.lacking(why);
+        requirement
+    }
+
+    /// Whether all is there that this process cannot do without.
     pub fn is_ready(&self) -> bool {
         let states = self.0.lock();
-        !states.is_empty() && states.values().all(|state| matches!(state, State::Met))
+        !states.is_empty()
+            && states.values().all(|state| match state {
+                State::Met | State::Lacking(_) => true,
+                State::Missing(_) => false,
+            })
     }
 
     /// A line for each requirement, in the manner of the API server's own page.
@@ -59,6 +72,7 @@ impl Readiness {
             let _ = match state {
                 State::Met => writeln!(page, "[+] {name}"),
                 State::Missing(why) => writeln!(page, "[-] {name}: {why}"),
+                State::Lacking(why) => writeln!(page, "[!] {name}: {why}"),
             };
         }
         if page.is_empty() {
@@ -76,18 +90,23 @@ pub struct Requirement {
 }
 
 impl Requirement {
-    /// It is there.
-    pub fn met(&self) {
-        self.set(State::Met);
+    /// It is there. Says whether that is news.
+    pub fn met(&self) -> bool {
+        self.set(State::Met)
     }
 
-    /// It is not there, because of `why`.
-    pub fn missing(&self, why: impl Into<String>) {
-        self.set(State::Missing(why.into()));
+    /// It is not there, because of `why`. Says whether that is news.
+    pub fn missing(&self, why: impl Into<String>) -> bool {
+        self.set(State::Missing(why.into()))
     }
 
-    fn set(&self, state: State) {
-        self.readiness.0.lock().insert(self.name.clone(), state);
+    /// It is not there, because of `why`, and this process works without. Says whether that is news.
+    pub fn lacking(&self, why: impl Into<String>) -> bool {
+        self.set(State::Lacking(why.into()))
+    }
+
+    fn set(&self, state: State) -> bool {
+        self.readiness.0.lock().insert(self.name.clone(), state.clone()) != Some(state)
     }
 }
 
@@ -240,6 +259,19 @@ mod tests {
 
         cache.missing("the watch has failed");
         assert_eq!(get(&pages, "/readyz").await.0, 503);
+    }
+
+    #[tokio::test]
+    async fn what_is_recommended_is_named_but_leaves_it_ready() {
+        let pages = pages();
+        let policy = pages.readiness.recommend("policy lockkeeper-hold", "not looked for yet");
+        pages.readiness.require("cache releases", "the first list has not arrived").met();
+        assert!(policy.lacking("it is missing: apply config/policies"));
+        assert!(!policy.lacking("it is missing: apply config/policies"), "that is no news");
+        let expected = "[+] cache releases\n[!] policy lockkeeper-hold: it is missing: apply config/policies\n";
+        assert_eq!(get(&pages, "/readyz").await, (200, expected.into()));
+        assert!(policy.met());
+        assert!(get(&pages, "/readyz").await.1.contains("[+] policy lockkeeper-hold"));
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, env, fmt, fs, net::SocketAddr, num::NonZeroU16,
 
 use clap::{ArgAction, Args, ValueEnum, builder::NonEmptyStringValueParser};
 use ipnet::IpNet;
+use lockkeeper_adapters::endpoint::Endpoint;
 use lockkeeper_api::scalar::Duration;
 
 pub use self::{
@@ -75,7 +76,7 @@ pub struct Settings {
     ///
     /// Default: none; such checks are then reported as faults of their policy.
     #[arg(long, env = "LOCKKEEPER_PROMETHEUS_URL", value_name = "URL")]
-    pub prometheus_url: Option<BaseUrl>,
+    pub prometheus_url: Option<Endpoint>,
 
     /// Address ranges that may be reached although they are loopback, link-local or metadata addresses, comma separated
     ///
@@ -90,6 +91,10 @@ pub struct Settings {
     pub data_plane_settle: Duration,
 
     /// Address for /healthz, /readyz and /metrics
+    ///
+    /// /readyz names each cache, kind and admission policy that is missing. Without a cache or a kind of Lockkeeper's own the process is
+    /// not ready. A policy that is missing or altered leaves it ready, marked [!], because releases under way must be
+    /// able to go back: alert on lockkeeper_admission_policy_intact.
     #[arg(long, env = "LOCKKEEPER_LISTEN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
 
@@ -157,17 +162,6 @@ pub enum DeploymentHold {
     PausedAtRest,
 }
 
-/// The address of an HTTP service, to which paths are added: http or https, a host, perhaps a port and a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BaseUrl(String);
-
-impl BaseUrl {
-    /// The address, without a `/` at its end.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 impl FromStr for WatchNamespaces {
     type Err = NameError;
 
@@ -185,45 +179,6 @@ impl fmt::Display for WatchNamespaces {
             Self::All => f.write_str("*"),
             Self::Only(names) => f.write_str(&names.iter().map(Namespace::as_str).collect::<Vec<_>>().join(",")),
         }
-    }
-}
-
-/// Why a text is no address of an HTTP service.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BaseUrlError {
-    /// It is none at all.
-    #[error("write http:// or https://, a host and perhaps a port and a path, like http://prometheus.monitoring:9090")]
-    Malformed,
-    /// It has a user or a password in it, which would be shown in logs.
-    #[error("credentials do not belong into an address: use a connection with a secretRef")]
-    Credentials,
-    /// It has more than a path.
-    #[error("leave out what follows the path: queries are added to it")]
-    Query,
-}
-
-impl FromStr for BaseUrl {
-    type Err = BaseUrlError;
-
-    fn from_str(text: &str) -> Result<Self, BaseUrlError> {
-        if text.contains(['?', '#']) {
-            return Err(BaseUrlError::Query);
-        }
-        let url: http::Uri = text.parse().map_err(|_| BaseUrlError::Malformed)?;
-        let authority = url.authority().ok_or(BaseUrlError::Malformed)?;
-        if authority.as_str().contains('@') {
-            return Err(BaseUrlError::Credentials);
-        }
-        if !matches!(url.scheme_str(), Some("http" | "https")) || authority.host().is_empty() {
-            return Err(BaseUrlError::Malformed);
-        }
-        Ok(Self(text.trim_end_matches('/').into()))
-    }
-}
-
-impl fmt::Display for BaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -3,15 +3,16 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lockkeeper_api::deployment_window::DeploymentWindowStatus;
 use lockkeeper_engine::window::{ReleaseFacts, State, WindowView};
 use serde_json::json;
 use tracing::debug;
 
 use crate::{
-    act::Refusal,
+    act::{Actor, Refusal},
     cache::{Key, Resource, WindowEntry},
+    condition::{Verdict, ready},
     context::Context,
     publish,
 };
@@ -30,12 +31,16 @@ pub async fn reconcile(context: Arc<Context>, key: Key) {
         return;
     }
     let version = window.resource_version.as_deref();
-    let written = publish::write(&context, Resource::DeploymentWindow, &key, version, json!(status)).await;
+    let actor = Actor { resource: Resource::DeploymentWindow, key: &key, phase: None };
+    let written = publish::write(&context, actor, version, json!(status)).await;
     context.metrics.reconciled("window", started.elapsed(), written.as_ref().map(|_| ()).map_err(Refusal::category));
     if let Err(refusal) = written {
         debug!(window = %key, %refusal, "failed to publish");
-        context.windows.add_at(key, tokio::time::Instant::now() + crate::backoff::LONGEST / 30);
+        let delay = context.backoff.failed(&(Resource::DeploymentWindow, key.clone()));
+        context.windows.add_at(key, tokio::time::Instant::now() + delay);
+        return;
     }
+    context.backoff.reset(&(Resource::DeploymentWindow, key));
 }
 
 fn selected(context: &Context, window: &WindowView) -> u32 {
@@ -55,29 +60,13 @@ fn selected(context: &Context, window: &WindowView) -> u32 {
 
 fn status(context: &Context, window: &WindowEntry, state: Option<&State>, now: Timestamp) -> DeploymentWindowStatus {
     let faults = window.view.faults(&context.setting.operator_namespace);
-    let before = window.status.as_ref().map(|status| status.conditions.as_slice());
+    let before = window.status.as_ref().map_or(&[][..], |status| &status.conditions);
     DeploymentWindowStatus {
         observed_generation: window.generation,
         active: state.is_some_and(|state| state.active),
         next_start: state.and_then(|state| state.next_start).map(Time),
         next_end: state.and_then(|state| state.next_end).map(Time),
         releases: selected(context, &window.view),
-        conditions: vec![ready(before, window.generation, &faults, now)],
-    }
-}
-
-/// The condition Ready: every fault, or that there is none. It keeps its time while its status stays.
-pub fn ready(before: Option<&[Condition]>, generation: Option<i64>, faults: &[String], now: Timestamp) -> Condition {
-    let sound = faults.is_empty();
-    let status = if sound { "True" } else { "False" };
-    let since = before.into_iter().flatten().find(|condition| condition.type_ == "Ready" && condition.status == status);
-    let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    Condition {
-        type_: "Ready".into(),
-        status: status.into(),
-        reason: if sound { "Valid" } else { "Invalid" }.into(),
-        message: if sound { "no faults".into() } else { faults.join("; ") },
-        last_transition_time: since.map_or(Time(second), |condition| condition.last_transition_time.clone()),
-        observed_generation: generation,
+        conditions: vec![ready(before, window.generation, Verdict::of(&faults), now)],
     }
 }

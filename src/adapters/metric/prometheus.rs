@@ -4,7 +4,7 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{Measurement, MetricSource, Pending, Sample};
 use crate::{
-    endpoint::{Credentials, Endpoint, EndpointError},
+    endpoint::{Credentials, Endpoint},
     error::{Error, Fault},
     http::{Answer, HttpClient},
 };
@@ -19,9 +19,9 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// The server at `base_url`, which may have a path prefix like Mimir's `/prometheus`.
-    pub fn new(client: HttpClient, base_url: &str) -> Result<Self, EndpointError> {
-        Ok(Self { client, endpoint: base_url.parse()? })
+    /// The server at `endpoint`, which may have a path prefix like Mimir's `/prometheus`.
+    pub fn new(client: HttpClient, endpoint: Endpoint) -> Self {
+        Self { client, endpoint }
     }
 
     /// The same server, asked with `credentials`.

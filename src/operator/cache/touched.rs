@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lockkeeper_api::{
     Release,
+    names::RELEASE,
     release::{Step, Strategy},
 };
 
@@ -18,11 +19,20 @@ pub struct Touched {
     pub windows: BTreeSet<Key>,
     /// RollbackPolicies.
     pub policies: BTreeSet<Key>,
+    /// Deployments that a Release may have left.
+    pub deployments: BTreeSet<Key>,
     /// What other objects see of a Release, so that a change of only its status does not wake them.
     facts: Option<Facts>,
 }
 
-type Facts = (BTreeMap<String, String>, BTreeSet<Key>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Facts {
+    labels: BTreeMap<String, String>,
+    policies: BTreeSet<Key>,
+    deployments: BTreeSet<Key>,
+    /// Whether there is a stable version, about whose pods a policy can ask.
+    stable: bool,
+}
 
 impl Touched {
     /// Who looks at an object as it is held now.
@@ -41,7 +51,12 @@ impl Touched {
                 touched.releases.insert(key.clone());
                 if let Some(release) = state.releases.get(key) {
                     let policies = policies(release).map(|name| Key::new(&key.namespace, name)).collect();
-                    touched.facts = Some((release.metadata.labels.clone().unwrap_or_default(), policies));
+                    touched.facts = Some(Facts {
+                        labels: release.metadata.labels.clone().unwrap_or_default(),
+                        policies,
+                        deployments: workloads(release).map(|name| Key::new(&key.namespace, name)).collect(),
+                        stable: release.status.as_ref().is_some_and(|status| status.stable.is_some()),
+                    });
                 }
                 for namespace in BTreeSet::from([operator_namespace, &key.namespace]) {
                     touched.windows.extend(state.windows.within(namespace).map(|(key, _)| key.clone()));
@@ -59,7 +74,11 @@ impl Touched {
                 let release = state.decisions.get(key).map(|decision| Key::new(&key.namespace, &decision.spec.release));
                 touched.releases.extend(release);
             }
-            Resource::Deployment | Resource::Service | Resource::HTTPRoute => {
+            Resource::Deployment => {
+                touched.releases = users(resource, &key.name);
+                touched.deployments.extend(left_by(state, key).map(|_| key.clone()));
+            }
+            Resource::Service | Resource::HTTPRoute => {
                 touched.releases = users(resource, &key.name);
             }
             Resource::ReplicaSet => {
@@ -88,6 +107,13 @@ impl Touched {
         touched
     }
 
+    /// Who looks at a Release that could never be read and is gone now: the Deployments that name it.
+    pub(super) fn left(state: &State, release: &Key) -> Self {
+        let named = state.deployments.within(&release.namespace);
+        let named = named.filter(|(_, entry)| entry.view.marks.get(RELEASE) == Some(&release.name));
+        Self { deployments: named.map(|(key, _)| key.clone()).collect(), ..Self::default() }
+    }
+
     /// Who looks at either of two states of an object.
     pub(super) fn merge(mut self, after: Self) -> Self {
         self.releases.extend(after.releases);
@@ -95,11 +121,14 @@ impl Touched {
             self.windows.clear();
         } else {
             self.windows.extend(after.windows);
-            for (_, policies) in self.facts.take().into_iter().chain(after.facts) {
-                self.policies.extend(policies);
+            for facts in self.facts.take().into_iter().chain(after.facts) {
+                self.policies.extend(facts.policies);
+                // Whoever is still managed finds nothing to do.
+                self.deployments.extend(facts.deployments);
             }
         }
         self.policies.extend(after.policies);
+        self.deployments.extend(after.deployments);
         self.facts = None;
         self
     }
@@ -154,6 +183,24 @@ fn named(key: &Key, release: &Release) -> BTreeSet<(Resource, Key)> {
         named.extend(workload.routes.iter().map(|route| at(Resource::HTTPRoute, &route.name)));
     }
     named
+}
+
+/// The Release that a Deployment names although it does not manage it: it is gone, or has let go of the Deployment. One that cannot
+/// be read is still there.
+pub fn left_by<'a>(state: &'a State, deployment: &Key) -> Option<&'a str> {
+    let view = &state.deployments.get(deployment)?.view;
+    let name = view.marks.get(RELEASE).filter(|_| !view.deleting)?;
+    let release = Key::new(&deployment.namespace, name);
+    let managed = match state.releases.get(&release) {
+        Some(release) => workloads(release).any(|workload| workload == deployment.name),
+        None => state.unreadable.contains(&release),
+    };
+    (!managed).then_some(name)
+}
+
+/// Names of the Deployments that a Release manages.
+fn workloads(release: &Release) -> impl Iterator<Item = &str> {
+    release.spec.workloads.iter().map(|workload| workload.target.name.as_str())
 }
 
 /// Names of the policies that a Release uses.

@@ -43,7 +43,7 @@ fn without_flags_all_releases_are_handled_by_one_leader() {
     assert_eq!(settings.data_plane_settle.as_secs(), 2);
     assert_eq!(settings.log_format, LogFormat::Text);
     assert!(settings.approving_service_accounts.is_empty() && settings.allow_addresses.is_empty());
-    assert_eq!(settings.prometheus_url, None);
+    assert!(settings.prometheus_url.is_none());
     let candidate = settings.candidate().unwrap();
     assert_eq!((candidate.lease.as_str(), candidate.duration.as_secs()), ("lockkeeper-operator", 4));
     assert!(!candidate.identity.is_empty());
@@ -71,7 +71,7 @@ fn flags_are_read_into_what_they_mean() {
     assert_eq!(settings.namespace.as_str(), "platform");
     assert_eq!(settings.watch_namespaces.to_string(), "cart,shop");
     assert_eq!(settings.release_selector.to_string(), "shard in (a,b)");
-    assert_eq!(settings.prometheus_url.as_ref().unwrap().as_str(), "https://prometheus.example.com/tenant");
+    assert_eq!(settings.prometheus_url.as_ref().unwrap().to_string(), "https://prometheus.example.com");
     assert!(settings.allow_addresses[0].contains(&"127.0.0.1".parse::<std::net::IpAddr>().unwrap()));
     assert_eq!(settings.allow_addresses.len(), 2);
     assert_eq!(settings.data_plane_settle.as_secs(), 60);

@@ -1,5 +1,3 @@
-mod real;
-
 use std::time::Duration;
 
 use super::*;
@@ -18,7 +16,7 @@ impl Product for Prometheus {
     type Source = Self;
 
     fn connect(client: HttpClient, base: &str) -> Self {
-        Self::new(client, base).unwrap()
+        Self::new(client, base.parse().unwrap())
     }
 
     fn query(request: &Received) -> String {
@@ -62,7 +60,7 @@ fn error(status: u16, kind: &str) -> Reply {
 
 async fn ask(answer: impl Fn() -> Reply + Send + Sync + 'static) -> Result<Measurement, Error> {
     let server = Server::start(move |_| answer()).await;
-    Prometheus::new(client(), &server.url()).unwrap().measure("up").await
+    Prometheus::new(client(), server.url().parse().unwrap()).measure("up").await
 }
 
 #[tokio::test]
@@ -135,7 +133,7 @@ async fn a_path_prefix_and_credentials_are_used_and_shown_nowhere() {
         (Credentials::Basic { username: "reader".into(), password: "marker".into() }, "Basic cmVhZGVyOm1hcmtlcg=="),
     ] {
         let mut server = Server::start(|_| error(401, "marker")).await;
-        let source = Prometheus::new(client(), &format!("{}/prometheus/", server.url())).unwrap();
+        let source = Prometheus::new(client(), format!("{}/prometheus/", server.url()).parse().unwrap());
         let source = source.with_credentials(credentials);
         let error = source.measure("up").await.unwrap_err();
         assert_eq!(error.fault(), Fault::CredentialsRefused { status: 401 });
@@ -155,7 +153,7 @@ async fn refused_credentials_are_not_shown_again_and_new_ones_at_once() {
         Some(_) | None => error(401, "bad_data"),
     })
     .await;
-    let source = Prometheus::new(client(), &server.url()).unwrap();
+    let source = Prometheus::new(client(), server.url().parse().unwrap());
     let refused = Fault::CredentialsRefused { status: 401 };
     for _ in 0..2 {
         assert_eq!(source.measure("up").await.unwrap_err().fault(), refused);
@@ -172,7 +170,7 @@ async fn refused_credentials_are_not_shown_again_and_new_ones_at_once() {
 #[tokio::test]
 async fn a_token_with_a_line_break_is_named_as_what_it_is() {
     let mut server = Server::start(|_| json(Prometheus::series(&[1.0]))).await;
-    let source = Prometheus::new(client(), &server.url()).unwrap();
+    let source = Prometheus::new(client(), server.url().parse().unwrap());
     let error = source.with_credentials(Credentials::Bearer("marker\n".into())).measure("up").await.unwrap_err();
     assert_eq!((error.fault(), error.class()), (Fault::CredentialsUnusable, Class::Misconfigured));
     assert!(!format!("{error} {error:?}").contains("marker"));
@@ -183,11 +181,11 @@ async fn a_token_with_a_line_break_is_named_as_what_it_is() {
 async fn a_probe_of_a_server_that_computes_wrongly_fails() {
     for values in [&[][..], &[2.0], &[f64::NAN]] {
         let server = Server::start(move |_| json(Prometheus::series(values))).await;
-        let error = Prometheus::new(client(), &server.url()).unwrap().probe().await.unwrap_err();
+        let error = Prometheus::new(client(), server.url().parse().unwrap()).probe().await.unwrap_err();
         assert_eq!(error.fault(), Fault::UnexpectedAnswer);
     }
     let mut server = Server::start(|_| json(Prometheus::series(&[1.0]))).await;
-    Prometheus::new(client(), &server.url()).unwrap().probe().await.unwrap();
+    Prometheus::new(client(), server.url().parse().unwrap()).probe().await.unwrap();
     assert_eq!(server.received()[0].field("query"), "vector(1)");
 }
 
@@ -196,6 +194,6 @@ async fn the_server_is_given_no_more_time_than_the_client_takes() {
     let mut server = Server::start(|_| json(Prometheus::series(&[1.0]))).await;
     let limits = crate::http::Limits { total: Duration::from_millis(2500), ..Default::default() };
     let client = crate::test_server::client_with(limits, "127.0.0.1/32");
-    Prometheus::new(client, &server.url()).unwrap().measure("up").await.unwrap();
+    Prometheus::new(client, server.url().parse().unwrap()).measure("up").await.unwrap();
     assert_eq!(server.received()[0].field("timeout"), "2500ms");
 }

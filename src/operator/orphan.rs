@@ -1,0 +1,218 @@
+//! Deployments whose Release is gone: our marks go too, or the admission policy would hold their next version for ever, with nobody
+//! there to go on.
+//!
+//! A Release with something in flight cannot be deleted before it has given everything back; one at rest can, at once.
+//! What it leaves is cleared here, also what was left while no operator ran.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use lockkeeper_api::names::{PAUSED_BY, POD_TEMPLATE_HASH};
+use lockkeeper_engine::{
+    Event, version_digest,
+    world::{DeploymentView, ReplicaSetView},
+    write::{self, DeploymentGoal, Write},
+};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::{
+    act::{self, Actor, Refusal},
+    cache::{Key, Resource, touched},
+    context::Context,
+    observe,
+};
+
+/// How long a Release may be missing: one that is replaced, or comes in the same sync as its Deployment, is there by then.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What becomes of a Deployment whose Release is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Our marks go, and with them our pause: its template is what runs, or it is not paused by us.
+    GiveBack,
+    /// Our marks go, and it stays paused: its template has never been proven, and whoever owns it decides.
+    LeavePaused,
+    /// It has never run anything and waits for its first Release; nothing is touched.
+    Await,
+    /// Parts of a release in flight are left, since somebody has taken our finalizer off: nothing is touched, because
+    /// traffic may depend on each of them.
+    InFlight,
+}
+
+/// What is to be done about a Deployment. `pinned` says whether a Service that selects its pods is pinned to one version.
+pub fn remedy(deployment: &DeploymentView, replica_sets: &[ReplicaSetView], pinned: bool) -> Remedy {
+    if pinned || replica_sets.iter().any(|replica_set| replica_set.role.is_some()) {
+        return Remedy::InFlight;
+    }
+    if !held(deployment) {
+        return Remedy::GiveBack;
+    }
+    let mut controlled = replica_sets.iter().filter(|replica_set| replica_set.controlled).peekable();
+    if controlled.peek().is_none() {
+        return Remedy::Await;
+    }
+    let version = version_digest(&deployment.template);
+    let mut running = controlled.filter(|replica_set| replica_set.existing > 0).peekable();
+    // Where nothing runs, nothing says that the template ever did.
+    if running.peek().is_some() && running.all(|replica_set| replica_set.version == version) {
+        Remedy::GiveBack
+    } else {
+        Remedy::LeavePaused
+    }
+}
+
+/// Whether it was us who paused it.
+fn held(deployment: &DeploymentView) -> bool {
+    deployment.paused && deployment.marks.contains_key(PAUSED_BY)
+}
+
+impl Remedy {
+    fn write(self, release: &str, deployment: &DeploymentView) -> Option<Write> {
+        let paused = match self {
+            Self::GiveBack => held(deployment).then_some(false),
+            Self::LeavePaused => None,
+            Self::Await | Self::InFlight => return None,
+        };
+        let goal = DeploymentGoal { leave: true, paused, ..DeploymentGoal::default() };
+        let write = write::deployment(release, deployment, &goal)?;
+        Some(Write { purpose: format!("leave: Release {release} is gone"), ..write })
+    }
+
+    fn event(self, release: &str, deployment: &str) -> Event {
+        let (reason, warning, note) = match self {
+            Self::GiveBack => {
+                ("GivenBack", false, format!("Release {release} is gone: new versions roll out natively again"))
+            }
+            Self::LeavePaused => (
+                "StaysPaused",
+                true,
+                format!(
+                    "Release {release} is gone, and the template of this Deployment has not been proven: it stays paused; set the \
+                     template back, or roll it out with kubectl rollout resume deployment/{deployment}"
+                ),
+            ),
+            Self::Await => (
+                "ReleaseMissing",
+                true,
+                format!(
+                    "it waits, paused, for Release {release}, which does not manage it: create the Release, or delete this \
+                     Deployment and create it again without the annotation lockkeeper.dev/release"
+                ),
+            ),
+            Self::InFlight => (
+                "ReleaseMissing",
+                true,
+                format!(
+                    "Release {release} went away in the middle of a release and left ReplicaSets or a pinned Service: create \
+                     it again, or end the release by hand as the README's section Without the operator says"
+                ),
+            ),
+        };
+        Event { reason: reason.into(), warning, note }
+    }
+}
+
+/// Since when Deployments have been without a Release, and what people have been told.
+#[derive(Debug, Default)]
+pub struct Orphans(Mutex<BTreeMap<Key, Seen>>);
+
+#[derive(Clone, Debug)]
+struct Seen {
+    uid: String,
+    since: Instant,
+    told: Option<Remedy>,
+}
+
+impl Orphans {
+    fn since(&self, key: &Key, uid: &str) -> Instant {
+        let mut all = self.0.lock();
+        let fresh = || Seen { uid: uid.to_owned(), since: Instant::now(), told: None };
+        let seen = all.entry(key.clone()).or_insert_with(fresh);
+        if seen.uid != uid {
+            *seen = fresh();
+        }
+        seen.since
+    }
+
+    /// Whether people have not been told this yet.
+    fn tell(&self, key: &Key, remedy: Remedy) -> bool {
+        self.0.lock().get_mut(key).is_some_and(|seen| seen.told.replace(remedy) != Some(remedy))
+    }
+
+    fn forget(&self, key: &Key) {
+        self.0.lock().remove(key);
+    }
+}
+
+/// Looks at a Deployment once.
+pub async fn reconcile(context: Arc<Context>, key: Key) {
+    if !context.leadership.is_leader() {
+        return;
+    }
+    let object = (Resource::Deployment, key.clone());
+    let Some(Orphan { release, deployment, replica_sets, pinned }) = orphan(&context, &key) else {
+        context.orphans.forget(&key);
+        return context.backoff.reset(&object);
+    };
+    let due = context.orphans.since(&key, &deployment.uid) + GRACE;
+    if Instant::now() < due {
+        return context.deployments.add_at(key, due);
+    }
+    let remedy = remedy(&deployment, &replica_sets, pinned);
+    let actor = Actor { resource: Resource::Deployment, key: &key, phase: None };
+    let writes: Vec<Write> = remedy.write(&release, &deployment).into_iter().collect();
+    match act::act(&context, actor, &writes).await {
+        Ok(_) => {
+            context.backoff.reset(&object);
+            if context.orphans.tell(&key, remedy) {
+                info!(deployment = %key, release, ?remedy, "a Deployment without its Release");
+                context.events.send(reference(&key, &deployment), remedy.event(&release, &key.name));
+            }
+        }
+        Err((_, Refusal::NotLeading)) => {}
+        Err((_, refusal)) => {
+            if let Refusal::Refused { .. } = &refusal {
+                warn!(deployment = %key, release, %refusal, "failed to clear what a Release has left");
+            }
+            context.deployments.add_at(key, Instant::now() + context.backoff.failed(&object));
+        }
+    }
+}
+
+struct Orphan {
+    release: String,
+    deployment: DeploymentView,
+    replica_sets: Vec<ReplicaSetView>,
+    pinned: bool,
+}
+
+fn orphan(context: &Context, key: &Key) -> Option<Orphan> {
+    let state = context.cache.read();
+    let release = touched::left_by(&state, key)?.to_owned();
+    let entry = state.deployments.get(key)?;
+    let deployment = DeploymentView { template: entry.template.value(), ..entry.view.clone() };
+    let replica_sets = observe::replica_sets(&state, &Key::new(&key.namespace, &release), key, Some(&deployment.uid));
+    let labels = &deployment.template["metadata"]["labels"];
+    let pinned = state.services.within(&key.namespace).any(|(_, service)| {
+        let own = service.selector.iter().filter(|(label, _)| *label != POD_TEMPLATE_HASH);
+        service.pin.is_some() && own.into_iter().all(|(label, value)| labels[label] == **value)
+    });
+    Some(Orphan { release, deployment, replica_sets, pinned })
+}
+
+fn reference(key: &Key, deployment: &DeploymentView) -> ObjectReference {
+    let api = Resource::Deployment.api();
+    ObjectReference {
+        api_version: Some(api.api_version),
+        kind: Some(api.kind),
+        namespace: Some(key.namespace.clone()),
+        name: Some(key.name.clone()),
+        uid: Some(deployment.uid.clone()),
+        ..ObjectReference::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

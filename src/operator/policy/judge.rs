@@ -1,0 +1,197 @@
+//! What the answers to a policy's queries say of the policy. Pure: no request, no clock.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use lockkeeper_api::{
+    Release,
+    release::{CheckOutcome, RevisionStatus},
+    rollback_policy::{PolicyCheckStatus, RollbackPolicyStatus},
+};
+use lockkeeper_engine::analysis::{self, Facts, Measurement, NOTHING, PolicyPlan, Reading, Side};
+
+use super::trial::Answers;
+use crate::{cache::Key, condition::Verdict, measure::Trouble};
+
+/// A result of the same outcome is published again after this time: people want to see a number that is not too old.
+const REFRESHED_AFTER: SignedDuration = SignedDuration::from_mins(10);
+/// Reasons of the condition Ready beside those of [`Verdict::of`].
+const NO_RELEASE: &str = "NoRelease";
+const UNREACHABLE: &str = "Unreachable";
+
+/// The Release whose stable version a query is tried on: at rest there is no candidate.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    release: String,
+    stable: RevisionStatus,
+}
+
+impl Subject {
+    /// The first by name that has a stable version.
+    pub fn among(users: &[(Key, Arc<Release>)]) -> Option<Self> {
+        users.iter().find_map(|(key, release)| {
+            let stable = release.status.as_ref()?.stable.clone()?;
+            Some(Self { release: key.name.clone(), stable })
+        })
+    }
+
+    /// What placeholders stand for: on both sides the stable version, or what matches nothing.
+    pub fn facts(subject: Option<&Self>, namespace: &str) -> Facts {
+        let nothing = || NOTHING.to_owned();
+        let side = subject.map_or_else(
+            || Side { pods: nothing(), version: nothing(), revision: nothing() },
+            |subject| Side::of(&subject.stable),
+        );
+        Facts {
+            namespace: namespace.to_owned(),
+            release: subject.map_or_else(nothing, |subject| subject.release.clone()),
+            version: side.version.clone(),
+            candidate: side.clone(),
+            stable: side,
+        }
+    }
+}
+
+/// When a status that holds for this generation was measured; none if the queries have to be asked.
+///
+/// One that is not ready does not hold: what the provider could not answer to the last process, it may answer to this one. Nor
+/// does one without any pods that a query could be about, once there are some.
+pub fn settled(
+    before: &RollbackPolicyStatus,
+    plan: &PolicyPlan,
+    generation: Option<i64>,
+    with_pods: bool,
+) -> Option<Timestamp> {
+    let ready = before.conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
+    let fits = before.observed_generation == generation && (ready.reason != NO_RELEASE || !with_pods);
+    let all = plan.checks.iter().all(|check| before.checks.iter().any(|status| status.name == check.short));
+    before.checks.iter().map(|check| check.measured.0).max().filter(|_| fits && all)
+}
+
+/// What a trial and, where they are newer, the measurements of releases say.
+pub fn judge(
+    plan: &PolicyPlan,
+    answers: &Answers,
+    subject: Option<&Subject>,
+    measured: &BTreeMap<String, Measurement>,
+) -> (Vec<PolicyCheckStatus>, Verdict) {
+    let tried = answers.iter().map(|(name, answer)| (name.clone(), answer.measurement.clone())).collect();
+    let mut checks = statuses(plan, &tried);
+    if subject.is_none() {
+        for check in checks.iter_mut().filter(|check| is_empty(plan, check, &tried)) {
+            check.outcome = CheckOutcome::NoData;
+            let message = format!(
+                "{}: no Release with a stable version uses this policy yet, so there was nothing to match",
+                check.name
+            );
+            check.message = Some(message);
+        }
+    }
+    let verdict = verdict(plan, &checks, answers, subject);
+    (newer(plan, checks, measured), verdict)
+}
+
+/// What is published, and, where they are newer, the measurements of releases.
+pub fn follow(
+    plan: &PolicyPlan,
+    before: &RollbackPolicyStatus,
+    measured: &BTreeMap<String, Measurement>,
+) -> (Vec<PolicyCheckStatus>, Verdict) {
+    let ready = before.conditions.iter().find(|condition| condition.type_ == "Ready");
+    let reason = if ready.is_some_and(|ready| ready.reason == NO_RELEASE) { NO_RELEASE } else { "Valid" };
+    let message = ready.map(|ready| ready.message.clone()).unwrap_or_default();
+    (newer(plan, before.checks.clone(), measured), Verdict { ready: true, reason, message })
+}
+
+/// Whether a status is worth a write: another outcome, or a number that people would take for older than it is.
+pub fn meaningful(before: &RollbackPolicyStatus, after: &RollbackPolicyStatus) -> bool {
+    let strip = |status: &RollbackPolicyStatus| {
+        let mut status = status.clone();
+        for check in &mut status.checks {
+            (check.value, check.message, check.measured) = (None, None, Time(Timestamp::UNIX_EPOCH));
+        }
+        status
+    };
+    let old = |(before, after): (&PolicyCheckStatus, &PolicyCheckStatus)| {
+        after.measured.0.duration_since(before.measured.0) >= REFRESHED_AFTER
+    };
+    // A trial that failed again tells nothing new, however long it has been trying.
+    let answered = |(_, after): &(&PolicyCheckStatus, &PolicyCheckStatus)| after.outcome != CheckOutcome::Error;
+    strip(before) != strip(after) || before.checks.iter().zip(&after.checks).filter(answered).any(old)
+}
+
+/// What each measurement counts as, in the order of the policy. Checks without a measurement are left out.
+fn statuses(plan: &PolicyPlan, measured: &BTreeMap<String, Measurement>) -> Vec<PolicyCheckStatus> {
+    let mut checks = Vec::new();
+    analysis::fold(plan, &mut checks, measured);
+    let told = plan.checks.iter().filter_map(|check| {
+        let status = checks.iter().find(|status| status.name == check.name)?;
+        Some(PolicyCheckStatus {
+            name: check.short.clone(),
+            outcome: status.outcome,
+            value: status.value.clone(),
+            message: status.message.clone(),
+            measured: status.last_measured.clone()?,
+        })
+    });
+    told.collect()
+}
+
+/// The same with those that releases have measured since. An error of theirs says less than a trial of our own, which follows.
+fn newer(
+    plan: &PolicyPlan,
+    mut checks: Vec<PolicyCheckStatus>,
+    measured: &BTreeMap<String, Measurement>,
+) -> Vec<PolicyCheckStatus> {
+    for status in statuses(plan, measured).into_iter().filter(|status| status.outcome != CheckOutcome::Error) {
+        if let Some(held) = checks.iter_mut().find(|held| held.name == status.name)
+            && held.measured.0 < status.measured.0
+        {
+            *held = status;
+        }
+    }
+    checks
+}
+
+/// Whether a check had no data, whatever the policy takes that for.
+fn is_empty(plan: &PolicyPlan, check: &PolicyCheckStatus, tried: &BTreeMap<String, Measurement>) -> bool {
+    let plan = plan.checks.iter().find(|plan| plan.short == check.name);
+    let measurement = plan.and_then(|plan| tried.get(&plan.name));
+    measurement.is_some_and(|measurement| {
+        let no_data = |reading: &Reading| matches!(reading, Reading::NoData(_));
+        no_data(&measurement.reading) || (check.outcome == CheckOutcome::NoData && measurement.samples.is_some())
+    })
+}
+
+/// Whether the policy can be trusted: every query was answered, and every answer understood.
+fn verdict(plan: &PolicyPlan, checks: &[PolicyCheckStatus], answers: &Answers, subject: Option<&Subject>) -> Verdict {
+    let failed: Vec<_> = checks.iter().filter(|check| check.outcome == CheckOutcome::Error).collect();
+    if failed.is_empty() {
+        return match subject {
+            Some(Subject { release, stable }) => Verdict {
+                ready: true,
+                reason: "Valid",
+                message: format!("no faults; tried on version {} of Release {release}", stable.version),
+            },
+            None => Verdict {
+                ready: true,
+                reason: NO_RELEASE,
+                message: "no faults; no Release with a stable version uses it yet, so no query could match anything"
+                    .into(),
+            },
+        };
+    }
+    let trouble = |check: &PolicyCheckStatus| {
+        let plan = plan.checks.iter().find(|plan| plan.short == check.name)?;
+        answers.get(&plan.name)?.trouble
+    };
+    // Without trouble it is the condition that failed on the value.
+    let passing = failed.iter().all(|check| trouble(check) == Some(Trouble::Passing));
+    let reason = if passing { UNREACHABLE } else { "Invalid" };
+    let messages = failed.iter().map(|check| check.message.clone().unwrap_or_else(|| format!("{} failed", check.name)));
+    Verdict { ready: false, reason, message: messages.collect::<Vec<_>>().join("; ") }
+}
+
+#[cfg(test)]
+mod tests;

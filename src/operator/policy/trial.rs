@@ -1,0 +1,155 @@
+//! Queries of policies, tried when nobody needs their answers yet.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use lockkeeper_engine::analysis::{self, PolicyPlan};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::judge::Subject;
+use crate::{
+    cache::{Key, Resource},
+    context::Context,
+    measure::{Answer, Trouble},
+};
+
+/// What makes a trial worth repeating when it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Occasion {
+    /// The policy's generation.
+    generation: Option<i64>,
+    /// Whether there are pods that a query can be about.
+    with_pods: bool,
+}
+
+/// What decides whether it is time to ask.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times {
+    /// The policy's generation.
+    pub generation: Option<i64>,
+    /// When what the status tells of this policy, as it is now, was measured.
+    pub published: Option<Timestamp>,
+    /// When a release last got no answer.
+    pub failed: Option<Timestamp>,
+}
+
+/// Answers by `<policy>/<check>`.
+pub type Answers = BTreeMap<String, Answer>;
+
+/// What is known of a policy's queries.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Tried {
+    /// They are being asked.
+    UnderWay,
+    /// What is published holds.
+    Before,
+    /// They were asked by this process.
+    Now {
+        /// What came of it.
+        answers: Answers,
+        /// When they are to be asked again; none if that is not worth it.
+        again: Option<Instant>,
+    },
+}
+
+/// Trials by policy.
+#[derive(Debug, Default)]
+pub struct Trials(Mutex<BTreeMap<Key, Trial>>);
+
+#[derive(Debug)]
+struct Trial {
+    occasion: Occasion,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    UnderWay,
+    Answered {
+        answers: Answers,
+        /// When it is worth asking again; none if it is not.
+        again: Option<Instant>,
+    },
+}
+
+impl Trials {
+    /// What is known; if that is nothing, or it is time to ask again, the queries are asked, and the policy is looked at again
+    /// when the answers are there. `published` is when what the status tells of this occasion was measured, and `failed`
+    /// when a release last got no answer: whether that has passed, we find out ourselves.
+    pub fn look(
+        &self,
+        context: &Arc<Context>,
+        policy: &Key,
+        plan: &PolicyPlan,
+        subject: Option<&Subject>,
+        times: Times,
+    ) -> Tried {
+        let occasion = Occasion { generation: times.generation, with_pods: subject.is_some() };
+        let mut trials = self.0.lock();
+        match trials.get(policy).filter(|trial| trial.occasion == occasion).map(|trial| &trial.state) {
+            Some(State::UnderWay) => return Tried::UnderWay,
+            Some(State::Answered { answers, again: Some(again) }) if *again > Instant::now() => {
+                return Tried::Now { answers: answers.clone(), again: Some(*again) };
+            }
+            Some(State::Answered { answers, again: None }) if times.failed <= asked(answers) => {
+                return Tried::Now { answers: answers.clone(), again: None };
+            }
+            None if times.published.is_some() && times.failed <= times.published => return Tried::Before,
+            Some(State::Answered { .. }) | None => {}
+        }
+        trials.insert(policy.clone(), Trial { occasion: occasion.clone(), state: State::UnderWay });
+        drop(trials);
+        let facts = Subject::facts(subject, &policy.namespace);
+        // All are due when they have never been measured and count since long ago.
+        let (requests, _) = analysis::due(plan, &[], &facts, Timestamp::UNIX_EPOCH, context.clock.now());
+        let (context, policy) = (context.clone(), policy.clone());
+        tokio::spawn(async move {
+            let asked = requests.into_iter().map(|request| {
+                let context = &context;
+                async move {
+                    let answer = context.measures.measure(context, &request).await;
+                    (request.check, answer)
+                }
+            });
+            let answers = futures::future::join_all(asked).await.into_iter().collect();
+            context.trials.answered(&context, &policy, &occasion, answers);
+        });
+        Tried::UnderWay
+    }
+
+    fn answered(&self, context: &Context, policy: &Key, occasion: &Occasion, answers: Answers) {
+        let object = (Resource::RollbackPolicy, policy.clone());
+        let again = if passes(&answers) {
+            Some(Instant::now() + context.backoff.failed(&object))
+        } else {
+            context.backoff.reset(&object);
+            None
+        };
+        // Something else may have been asked, or all forgotten, since.
+        if let Some(trial) = self.0.lock().get_mut(policy).filter(|trial| trial.occasion == *occasion) {
+            trial.state = State::Answered { answers, again };
+        }
+        context.policies.add(policy.clone());
+    }
+
+    /// Forgets a policy.
+    pub fn forget(&self, policy: &Key) {
+        self.0.lock().remove(policy);
+    }
+
+    /// Forgets all: another process has acted since.
+    pub fn clear(&self) {
+        self.0.lock().clear();
+    }
+}
+
+/// When the last of these was asked.
+fn asked(answers: &Answers) -> Option<Timestamp> {
+    answers.values().map(|answer| answer.measurement.taken).max()
+}
+
+/// Whether a query got no answer for a reason that may pass.
+fn passes(answers: &Answers) -> bool {
+    answers.values().any(|answer| answer.trouble == Some(Trouble::Passing))
+}
