@@ -32,7 +32,7 @@ pub enum Policy {
     /// A Release's requester is who the API server says.
     Author,
     /// The stable Service keeps its pin. Only where that can be put right: a refusal would stop every Git sync, so there the
-    /// operator takes the weight off the candidate until the pin is back.
+    /// operator pins again when it sees a lost pin.
     Pin,
     /// A Decision's author is who the API server says, a person, and holds the verb.
     Decision,
