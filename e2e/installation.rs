@@ -6,9 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::runtime::conditions::is_crd_established;
+use kube::runtime::wait::Condition;
 use tokio::time::sleep;
 
-use crate::{Cluster, MutatingPolicies, OperatorCommand, OperatorProcess, User};
+use crate::{Cluster, MutatingPolicies, OperatorCommand, OperatorProcess, User, wait};
 
 /// The operator's own namespace.
 pub const SYSTEM_NAMESPACE: &str = "lockkeeper-system";
@@ -40,10 +44,12 @@ impl Installation {
     /// If the operator has not been built, or the cluster refuses something.
     pub async fn install(cluster: &Cluster, mutating_policies: MutatingPolicies) -> Result<Installation> {
         let binary = binary()?;
+        let crds: Api<CustomResourceDefinition> = Api::all(cluster.client(User::Admin));
         for crd in lockkeeper_api::crds() {
-            let name = format!("crd/{}", crd.metadata.name.clone().context("a CRD has no name")?);
+            let name = crd.metadata.name.as_deref().context("a CRD has no name")?;
             cluster.apply(&serde_json::to_string(&crd)?).await?;
-            cluster.kubectl(User::Admin, ["wait", "--for=condition=Established", "--timeout=60s", &name]).await?;
+            let established = is_crd_established();
+            wait::object(&crds, name, "be established", LIMIT, |crd| established.matches_object(crd)).await?;
         }
         apply_directory(cluster, "rbac").await?;
         apply_directory(cluster, "policies/common").await?;

@@ -71,7 +71,31 @@ pub async fn rollout_undo(story: &Story<'_>) -> Result<()> {
     app.at_rest(&before.with_version("2.0.0")).await
 }
 
-/// The same where the Release carries the version.
+/// Git heals the Deployment while `kubectl rollout undo` is still on its way back: that goes on, and Git's version is blocked.
+pub async fn healed_on_the_way(story: &Story<'_>) -> Result<()> {
+    let app = story.app(3).await?;
+    let before = app.specs().await?;
+    let traffic = app.traffic();
+    story.release(&SPEC.replace("IMAGES", "")).await?;
+    story.await_rest("1.0.0").await?;
+    app.sync("2.0.0").await?;
+    approved(story).await?;
+    story.kubectl(User::Admin, &["rollout", "undo", "deployment/web"]).await?;
+    story.await_phase(Phase::RollingBack).await?;
+    app.sync("2.0.0").await?;
+    story.await_phase(Phase::RolledBack).await?;
+    story.await_given_back().await?;
+    blocked(&app).await?;
+    ensure!(app.paused().await?, "the Deployment rolls the blocked version out by itself");
+    ensure!(app.pods("1.0.0").await?.len() == 3, "the version before is not whole");
+    app.sync("1.0.0").await?;
+    story.await_rest("1.0.0").await?;
+    app.given_back("1.0.0").await?;
+    none_failed(&traffic.stop().await)?;
+    app.at_rest(&before).await
+}
+
+/// As `rollout_undo`, where the Release carries the version.
 pub async fn images_brought_back(story: &Story<'_>) -> Result<()> {
     let app = story.app(3).await?;
     let before = app.specs().await?;

@@ -1,6 +1,7 @@
 //! Who has asked for a version has no say in it where a gate excludes them.
 
 use anyhow::{Result, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use lockkeeper_api::decision::Verdict;
@@ -74,6 +75,39 @@ pub async fn excluded(story: &Story<'_>) -> Result<()> {
     story.await_rest("2.0.0").await?;
     app.at_rest(&before.with_version("2.0.0")).await
 }
+
+/// Where the Deployment carries the version, whoever changed its template has asked, whatever annotation they wrote.
+pub async fn of_the_deployment(story: &Story<'_>) -> Result<()> {
+    let app = story.app(1).await?;
+    let before = app.specs().await?;
+    story.apply(EDITOR).await?;
+    story.release(&SPEC.replace("  images: {app: \"demo:VERSION\"}\n", "").replace("GATES", "")).await?;
+    story.await_rest("1.0.0").await?;
+    let patch = json!({
+        "metadata": {"annotations": {"lockkeeper.dev/requested-by": "bob"}},
+        "spec": {"template": {"spec": {"containers": [{"name": "app", "image": "demo:2.0.0"}]}}},
+    });
+    let deployments: Api<Deployment> = Api::namespaced(story.cluster().client(User::Alice), &story.namespace);
+    deployments.patch("web", &PatchParams::default(), &Patch::Strategic(patch)).await?;
+    let status = story.await_phase(Phase::Waiting).await?;
+    let requester = status.candidate.and_then(|candidate| candidate.requested_by);
+    ensure!(requester.as_deref() == Some("alice"), "it was asked for by {requester:?}");
+    story.decide(User::Alice, Verdict::Approve, Some("peer")).await?;
+    let status = story.await_status("have counted the Decision", |status| status.decisions.len() == 1).await?;
+    ensure!(closed_for(&status, "ApprovalNeeded"), "{:?}", status.gates);
+    story.decide(User::Bob, Verdict::Approve, Some("peer")).await?;
+    story.await_rest("2.0.0").await?;
+    app.at_rest(&before.with_version("2.0.0")).await
+}
+
+/// Alice may edit Deployments.
+const EDITOR: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: alice-edits, namespace: NAMESPACE}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: alice}]
+";
 
 /// Where a machine has asked, nobody's approval opens the gate until the person is named; that person's does not.
 pub async fn unknown(story: &Story<'_>) -> Result<()> {

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use lockkeeper_api::decision::Verdict;
 use lockkeeper_api::release::Phase;
+use lockkeeper_e2e::User;
 use tokio::time::interval;
 
 use crate::harness::{App, Story, none_failed};
@@ -74,11 +76,7 @@ async fn released_despite(story: &Story<'_>, sync: Sync, images: &str, in_git: &
         let during = syncs.load(Ordering::Relaxed);
         ensure!(during >= 3, "there were only {during} syncs during the release");
         let pods = app.pods("2.0.0").await?;
-        // Two more syncs, of which the last is whole.
-        let mut ticks = interval(Duration::from_millis(200));
-        while syncs.load(Ordering::Relaxed) < during + 2 {
-            ticks.tick().await;
-        }
+        two_more(&syncs).await;
         Ok(pods)
     };
     let pods = tokio::select! {
@@ -91,6 +89,49 @@ async fn released_despite(story: &Story<'_>, sync: Sync, images: &str, in_git: &
     ensure!(exposure.never_above_the_step()? == 100, "the release did not go through its steps");
     ensure!(app.pods("2.0.0").await? == pods, "the sync has changed the pods of the new version");
     ensure!(app.pods("1.0.0").await?.is_empty(), "pods of the old version run");
+    app.at_rest(&before).await
+}
+
+/// Waits until two more syncs have begun, of which the first is whole.
+async fn two_more(syncs: &AtomicU32) {
+    let until = syncs.load(Ordering::Relaxed) + 2;
+    let mut ticks = interval(Duration::from_millis(200));
+    while syncs.load(Ordering::Relaxed) < until {
+        ticks.tick().await;
+    }
+}
+
+/// Aborted while Git goes on to ask for the version: traffic goes back and stays back, until Git asks for the old one.
+async fn aborted_despite(story: &Story<'_>, sync: Sync) -> Result<()> {
+    let app = story.app(3).await?;
+    sync.once(&app, "1.0.0").await?;
+    app.available().await?;
+    let (before, pods) = (app.specs().await?, app.pods("1.0.0").await?);
+    story.release(&SPEC.replace("IMAGES", "").replace("duration: 8s", "")).await?;
+    story.await_rest("1.0.0").await?;
+    let (exposure, traffic) = (app.exposure().await?, app.traffic());
+    let syncs = AtomicU32::new(0);
+    let aborted = async {
+        story.await_confirmed(20).await?;
+        two_more(&syncs).await;
+        story.decide(User::Alice, Verdict::Abort, None).await?;
+        story.await_phase(Phase::Aborted).await?;
+        story.await_given_back().await?;
+        two_more(&syncs).await;
+        story.await_phase(Phase::Aborted).await
+    };
+    tokio::select! {
+        refused = sync.always(&app, "2.0.0", &syncs) => match refused? {},
+        aborted = aborted => drop(aborted?),
+    }
+    ensure!(app.paused().await?, "the Deployment rolls the aborted version out by itself");
+    ensure!(app.pods("2.0.0").await?.is_empty(), "pods of the aborted version run");
+    sync.once(&app, "1.0.0").await?;
+    story.await_rest("1.0.0").await?;
+    app.given_back("1.0.0").await?;
+    none_failed(&traffic.stop().await)?;
+    ensure!(exposure.never_above_the_step()? == 20, "the release did not go as told");
+    ensure!(app.pods("1.0.0").await? == pods, "pods of the stable version have changed");
     app.at_rest(&before).await
 }
 
@@ -114,4 +155,12 @@ pub async fn deployment_server_side(story: &Story<'_>) -> Result<()> {
 /// The same with client-side apply.
 pub async fn deployment_client_side(story: &Story<'_>) -> Result<()> {
     released_despite(story, Sync::ClientSide, "", "2.0.0").await
+}
+
+pub async fn aborted_server_side(story: &Story<'_>) -> Result<()> {
+    aborted_despite(story, Sync::ServerSide).await
+}
+
+pub async fn aborted_client_side(story: &Story<'_>) -> Result<()> {
+    aborted_despite(story, Sync::ClientSide).await
 }

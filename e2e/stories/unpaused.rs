@@ -39,9 +39,13 @@ async fn unpaused(story: &Story<'_>, images: bool, unpause: impl AsyncFnOnce(&Ap
     let (app, before) = half_way(story, images).await?;
     let stable = app.pods("1.0.0").await?;
     let (exposure, traffic) = (app.exposure().await?, app.traffic());
+    let held = story.api::<Deployment>().get("web").await?;
     unpause(&app).await?;
     let deployment = story.api::<Deployment>().get("web").await?;
     ensure!(app.paused().await?, "the Deployment is not paused any more");
+    // Paused again would be another generation, and too late.
+    let generations = [held.metadata.generation, deployment.metadata.generation];
+    ensure!(generations[0] == generations[1], "its spec has changed for a moment: {generations:?}");
     ensure!(deployment.annotations().contains_key("lockkeeper.dev/hold"), "{:?}", deployment.annotations());
     story.await_confirmed(40).await?;
     ensure!(app.pods("1.0.0").await? == stable, "pods of the stable version have changed");

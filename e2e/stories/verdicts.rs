@@ -195,3 +195,77 @@ pub async fn approval_of_one_revision(story: &Story<'_>) -> Result<()> {
     story.await_rest("2.1.0").await?;
     app.at_rest(&before.with_version("2.1.0")).await
 }
+
+/// A version that was rejected, or aborted, before it started has touched nothing; after Retry its gates are asked anew.
+pub async fn retry_before_start(story: &Story<'_>) -> Result<()> {
+    let app = story.app(1).await?;
+    let before = app.specs().await?;
+    let gates = "gates: {approvals: [{name: board, before: Start, required: 2, from: {groups: [change-board]}}]}";
+    story.release(&spec("2.0.0", "{setWeight: 50}", gates)).await?;
+    for (user, verdict, gate, phase) in [
+        (User::Dave, Verdict::Reject, Some("board"), Phase::Rejected),
+        (User::Erin, Verdict::Abort, None, Phase::Aborted),
+    ] {
+        story.await_phase(Phase::Waiting).await?;
+        story.decide(User::Carol, Verdict::Approve, Some("board")).await?;
+        story.decide(user, verdict, gate).await?;
+        let status = story.await_phase(phase).await?;
+        condition(&status, "Stalled", "True")?;
+        ensure!(status.message.contains(user.name()), "who ended it is not said: {}", status.message);
+        app.at_rest(&before).await?;
+        story.decide(User::Erin, Verdict::Retry, None).await?;
+    }
+    let status = story.await_phase(Phase::Waiting).await?;
+    ensure!(gate(&status, "board").is_some_and(|gate| gate.message.contains("0 of 2")), "{:?}", status.gates);
+    for user in [User::Carol, User::Dave] {
+        story.decide(user, Verdict::Approve, Some("board")).await?;
+    }
+    story.await_rest("2.0.0").await?;
+    app.at_rest(&before.with_version("2.0.0")).await
+}
+
+/// Abort is not too late while the new version takes over.
+pub async fn abort_while_promoting(story: &Story<'_>) -> Result<()> {
+    let app = story.app(3).await?;
+    let (before, pods) = (app.specs().await?, app.pods("1.0.0").await?);
+    let traffic = app.traffic();
+    story.release(&spec("2.0.0", "{setWeight: 50}", "")).await?;
+    story.await_phase(Phase::Promoting).await?;
+    story.decide(User::Erin, Verdict::Abort, None).await?;
+    let status = story.await_phase(Phase::Aborted).await?;
+    ensure!(status.blocked.iter().any(|blocked| blocked.version == "2.0.0"), "{:?}", status.blocked);
+    story.await_given_back().await?;
+    none_failed(&traffic.stop().await)?;
+    ensure!(app.pods("1.0.0").await? == pods, "pods of the stable version have changed");
+    ensure!(app.pods("2.0.0").await?.is_empty(), "pods of the new version are left");
+    app.at_rest(&before).await
+}
+
+const BAKE: &str = "
+apiVersion: lockkeeper.dev/v1alpha1
+kind: RollbackPolicy
+metadata: {name: bake, namespace: NAMESPACE}
+spec: {checks: [{name: always, query: vector(1), min: 1, interval: 1s}], bake: 1h}
+";
+
+/// While the new version bakes, the old one runs beside it: Rollback finds its pods as they were, and asks no gate.
+pub async fn rollback_while_baking(story: &Story<'_>) -> Result<()> {
+    let app = story.app(3).await?;
+    let (before, pods) = (app.specs().await?, app.pods("1.0.0").await?);
+    story.apply(BAKE).await?;
+    let traffic = app.traffic();
+    story.release(&spec("2.0.0", "{setWeight: 50}", "rollbackPolicy: bake")).await?;
+    let status = story.await_status("bake", |status| status.message.contains("baking until")).await?;
+    condition(&status, "Ready", "True")?;
+    ensure!(app.pods("2.0.0").await?.len() == 3, "the new version is not whole");
+    // Nothing holds a way back.
+    story.apply(FREEZE).await?;
+    story.decide(User::Alice, Verdict::Rollback, None).await?;
+    let status = story.await_phase(Phase::RolledBack).await?;
+    let cause = status.going_back.map(|back| back.cause);
+    ensure!(cause == Some(GoingBackCause::RollbackRequested), "it went back for {cause:?}");
+    story.await_given_back().await?;
+    none_failed(&traffic.stop().await)?;
+    ensure!(app.pods("1.0.0").await? == pods, "the pods of the version before have not run on");
+    app.at_rest(&before).await
+}
