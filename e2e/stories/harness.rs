@@ -1,7 +1,9 @@
 //! What a story is told with.
 
 mod app;
+mod audited;
 mod decisions;
+mod diary;
 mod exposure;
 mod failure;
 mod operators;
@@ -12,7 +14,9 @@ mod story;
 use std::time::Duration;
 
 pub use app::{App, none_failed};
+pub use audited::is_event;
 pub use decisions::{decision, refused};
+pub use diary::Diary;
 pub use failure::shown;
 pub use specs::Specs;
 pub use stage::Stage;

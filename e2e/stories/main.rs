@@ -1,19 +1,25 @@
 //! Stories: what people do with releases and what becomes of it, on a real control plane with a real gateway and Prometheus.
 //!
 //! Each has a namespace of its own on one cluster with one operator; several run at once (`--test-threads`, default 6), and a
-//! name, or part of it, as argument runs just those. What fails shows its Release, its objects and the operator's log.
+//! name, or part of it, as argument runs just those. Then those for API servers without mutating admission policies have
+//! their turn, on a cluster of that kind. What fails shows its Release, its objects and the operator's log.
 
 mod harness;
 
 mod approval;
+mod audited;
 mod authority;
 mod carried;
 mod command_line;
+mod conditions;
 mod contested;
 mod earlier_version;
+mod first;
 mod going_back;
 mod killed;
+mod missing;
 mod orphan;
+mod paused_at_rest;
 mod people_decide;
 mod platform_windows;
 mod policy_status;
@@ -22,9 +28,15 @@ mod requester;
 mod restarted;
 mod resynced;
 mod rolled_back;
+mod routes;
+mod scaled;
+mod slow;
 mod suspended;
+mod two_operators;
 mod two_workloads;
+mod unmanaged;
 mod unpaused;
+mod unreadable;
 mod vanished;
 mod verdicts;
 mod windows;
@@ -34,7 +46,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use harness::{Stage, Story};
 use libtest_mimic::{Arguments, Failed, Trial};
-use lockkeeper_e2e::reexec_in_network_namespace;
+use lockkeeper_e2e::{MutatingPolicies, reexec_in_network_namespace};
 use tokio::runtime::{Handle, Runtime};
 
 fn main() {
@@ -49,22 +61,41 @@ fn run() -> Result<()> {
     let mut arguments = Arguments::from_args();
     // They wait most of the time.
     arguments.test_threads.get_or_insert(6);
-    if arguments.list {
-        libtest_mimic::run(&arguments, stories(None)).exit();
-    }
     let runtime = Runtime::new()?;
-    let stage = Arc::new(runtime.block_on(Stage::set())?);
-    let conclusion = libtest_mimic::run(&arguments, stories(Some((runtime.handle(), &stage))));
+    let mut failed = false;
+    for policies in [MutatingPolicies::Served, MutatingPolicies::Absent] {
+        let trials = stories(policies, None);
+        if arguments.list {
+            let _ = libtest_mimic::run(&arguments, trials);
+        } else if trials.iter().any(|trial| is_chosen(&arguments, trial.name())) {
+            failed |= told(&runtime, &arguments, policies)?;
+        }
+    }
+    if failed {
+        std::process::exit(101);
+    }
+    Ok(())
+}
+
+fn is_chosen(arguments: &Arguments, name: &str) -> bool {
+    let is = |text: &String| if arguments.exact { name == text } else { name.contains(text.as_str()) };
+    arguments.filter.as_ref().is_none_or(is) && !arguments.skip.iter().any(is)
+}
+
+/// Tells the chosen stories on a cluster of this kind. Says whether one has failed.
+fn told(runtime: &Runtime, arguments: &Arguments, policies: MutatingPolicies) -> Result<bool> {
+    let stage = Arc::new(runtime.block_on(Stage::set(policies))?);
+    let conclusion = libtest_mimic::run(arguments, stories(policies, Some((runtime.handle(), &stage))));
     if conclusion.has_failed() {
         stage.cluster.keep_logs();
         eprintln!("logs: {}", stage.cluster.logs().display());
     }
     let stage = Arc::into_inner(stage);
     runtime.block_on(stage.map_or_else(|| unreachable!("no story runs any more"), Stage::strike))?;
-    conclusion.exit()
+    Ok(conclusion.has_failed())
 }
 
-fn stories(place: Option<(&Handle, &Arc<Stage>)>) -> Vec<Trial> {
+fn stories(policies: MutatingPolicies, place: Option<(&Handle, &Arc<Stage>)>) -> Vec<Trial> {
     let place = place.map(|(handle, stage)| (handle.clone(), stage.clone()));
     // `module::function` is the name and, with dashes, the namespace.
     macro_rules! stories {
@@ -84,6 +115,15 @@ fn stories(place: Option<(&Handle, &Arc<Stage>)>) -> Vec<Trial> {
                 })
             }),*]
         };
+    }
+    if policies == MutatingPolicies::Absent {
+        return stories![
+            paused_at_rest::deployment_carries_the_version,
+            paused_at_rest::release_carries_the_version,
+            paused_at_rest::resume_is_refused,
+            paused_at_rest::rollback,
+            unmanaged::release_deleted_at_rest,
+        ];
     }
     stories![
         promoted::images_under_traffic,
@@ -162,6 +202,36 @@ fn stories(place: Option<(&Handle, &Arc<Stage>)>) -> Vec<Trial> {
         killed::promoting,
         killed::baking,
         killed::rolling_back,
+        scaled::at_every_phase,
+        scaled::between_the_writes_of_the_handover,
+        scaled::between_the_writes_of_the_way_back,
+        slow::min_ready_seconds,
+        slow::start,
+        first::deployment_then_release,
+        first::release_then_deployment,
+        first::deployment_then_release_with_images,
+        first::release_then_deployment_with_images,
+        first::behind_a_gate,
+        first::rejected,
+        missing::service,
+        missing::route,
+        missing::rollback_policy,
+        missing::everything,
+        missing::name_taken,
+        two_operators::one_leads,
+        two_operators::election_defeated,
+        two_operators::killed_between_two_handovers,
+        unmanaged::release_deleted_at_rest,
+        unreadable::among_good_ones,
+        unreadable::found_at_the_start,
+        audited::quiet_at_rest,
+        audited::within_the_budget,
+        conditions::of_every_phase,
+        conditions::shown_by_kubectl,
+        routes::rules_and_backends_of_others,
+        routes::mesh,
+        routes::other_services,
+        routes::none,
     ]
 }
 

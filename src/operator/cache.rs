@@ -47,6 +47,8 @@ pub struct Unreadable {
     pub uid: String,
     /// What is wrong with it.
     pub fault: String,
+    /// Who should look at that.
+    pub touched: Touched,
 }
 
 /// A window, parsed, and what its own controller looks at.
@@ -96,6 +98,8 @@ pub struct State {
     pub namespaces: Store<BTreeMap<String, String>>,
     /// Admission policies and bindings; the key's namespace is the kind.
     pub admission: Store<DynamicObject>,
+    /// Objects that are there and cannot be read.
+    pub unreadable: BTreeMap<(Resource, Key), Unreadable>,
     users: Users,
     /// Releases that are there but cannot be read.
     unreadable: BTreeSet<Key>,
@@ -175,6 +179,7 @@ impl Cache {
             routes: Store::new(|_| None),
             namespaces: Store::new(|_| None),
             admission: Store::new(|_| None),
+            unreadable: BTreeMap::new(),
             users: Users::default(),
             unreadable: BTreeSet::new(),
         };
@@ -195,14 +200,25 @@ impl Cache {
     ///
     /// # Errors
     /// When the object does not have the shape of its kind; a window then closes, and others are left out.
-    pub fn put(&self, resource: Resource, object: DynamicObject, now: Timestamp) -> Result<Touched, Unreadable> {
+    pub fn put(&self, resource: Resource, object: DynamicObject, now: Timestamp) -> Result<Touched, Box<Unreadable>> {
         let key = key(resource, &object.metadata);
         let mut state = self.state.write();
         let before = Touched::by(&state, resource, &key, &self.operator_namespace);
-        if !state.keep(resource, &key, object, now)? {
-            return Ok(Touched::default());
+        let kept = state.keep(resource, &key, object, now);
+        let place = (resource, key.clone());
+        match &kept {
+            Ok(true) => drop(state.unreadable.remove(&place)),
+            Ok(false) => return Ok(Touched::default()),
+            Err(unreadable) => drop(state.unreadable.insert(place, unreadable.as_ref().clone())),
         }
-        Ok(before.merge(Touched::by(&state, resource, &key, &self.operator_namespace)))
+        let touched = before.merge(Touched::by(&state, resource, &key, &self.operator_namespace));
+        match kept {
+            Ok(_) => Ok(touched),
+            Err(mut unreadable) => {
+                unreadable.touched = touched;
+                Err(unreadable)
+            }
+        }
     }
 
     /// The watch says that an object is gone. Says who should look at that.
@@ -210,6 +226,7 @@ impl Cache {
         let key = key(resource, metadata);
         let version = view::version(metadata);
         let mut state = self.state.write();
+        state.unreadable.remove(&(resource, key.clone()));
         let touched = Touched::by(&state, resource, &key, &self.operator_namespace);
         let removed = on_store!(state, resource, |store| store.remove(&key, &version));
         if resource == Resource::Release && state.unreadable.remove(&key) && !removed {
@@ -228,6 +245,7 @@ impl Cache {
     pub fn keep_only(&self, resource: Resource, listed: &BTreeSet<Key>, covers: impl Fn(&Key) -> bool) -> Touched {
         let mut state = self.state.write();
         let covers = |key: &Key| covers(key) && (resource.namespaced() || key.namespace == scope(resource));
+        state.unreadable.retain(|(of, key), _| *of != resource || !covers(key) || listed.contains(key));
         let before: BTreeMap<Key, Touched> = on_store!(state, resource, |store| {
             store
                 .all()
@@ -256,7 +274,7 @@ impl State {
         key: &Key,
         object: DynamicObject,
         now: Timestamp,
-    ) -> Result<bool, Unreadable> {
+    ) -> Result<bool, Box<Unreadable>> {
         let version = view::version(&object.metadata);
         let at = key.clone();
         let kept = match resource {
@@ -337,11 +355,14 @@ fn key(resource: Resource, metadata: &ObjectMeta) -> Key {
     Key::new(namespace, view::text(&metadata.name))
 }
 
-fn typed<K: DeserializeOwned>(resource: Resource, key: &Key, mut object: DynamicObject) -> Result<K, Unreadable> {
+fn typed<K: DeserializeOwned>(resource: Resource, key: &Key, mut object: DynamicObject) -> Result<K, Box<Unreadable>> {
     object.metadata.managed_fields = None;
     let uid = view::text(&object.metadata.uid);
     let read = serde_json::to_value(object).and_then(serde_json::from_value);
-    read.map_err(|error| Unreadable { resource, key: key.clone(), uid, fault: error.to_string() })
+    read.map_err(|error| {
+        let (key, fault) = (key.clone(), error.to_string());
+        Box::new(Unreadable { resource, key, uid, fault, touched: Touched::default() })
+    })
 }
 
 /// A policy or binding of ours with its kind, which objects out of a list lack.

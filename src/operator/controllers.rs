@@ -69,6 +69,8 @@ async fn work(context: &Arc<Context>, concurrency: NonZeroU16) {
         context.memory.clear();
         context.trials.clear();
         context.touch_all();
+        let met: Vec<_> = context.cache.read().unreadable.values().cloned().collect();
+        met.iter().for_each(|unreadable| report(context, unreadable));
         let few = NonZeroU16::MIN.saturating_add(3);
         let on = |context: &Arc<Context>| context.clone();
         tokio::select! {
@@ -239,7 +241,9 @@ impl Watch {
         let name = object.name_any();
         context.cache.put(self.resource, object, context.clock.now()).unwrap_or_else(|unreadable| {
             warn!(kind = ?self.resource, name, fault = unreadable.fault, "an object cannot be read and is left out");
-            report(context, unreadable)
+            context.metrics.reconciled("cache", std::time::Duration::ZERO, Err("Unreadable"));
+            report(context, &unreadable);
+            unreadable.touched
         })
     }
 
@@ -284,22 +288,23 @@ fn status(error: &watcher::Error) -> Option<u16> {
     }
 }
 
-/// Tells people about an object that cannot be read.
-fn report(context: &Context, unreadable: Unreadable) -> Touched {
-    context.metrics.reconciled("cache", std::time::Duration::ZERO, Err("Unreadable"));
-    let Unreadable { resource, key, uid, fault } = unreadable;
-    if context.leadership.is_leader() {
-        let api = resource.api();
-        let object = ObjectReference {
-            api_version: Some(api.api_version),
-            kind: Some(api.kind),
-            namespace: Some(key.namespace),
-            name: Some(key.name),
-            uid: Some(uid),
-            ..ObjectReference::default()
-        };
-        let note = format!("this object cannot be read and is left out: {fault}");
-        context.events.send(object, Event { reason: "Unreadable".into(), warning: true, note });
+/// Tells people about an object that cannot be read, if this process leads: else that one does, or this one when it does.
+fn report(context: &Context, unreadable: &Unreadable) {
+    if !context.leadership.is_leader() {
+        return;
     }
-    Touched::default()
+    let Unreadable { resource, key, uid, fault, touched: _ } = unreadable;
+    let api = resource.api();
+    let object = ObjectReference {
+        api_version: Some(api.api_version),
+        kind: Some(api.kind),
+        namespace: Some(key.namespace.clone()),
+        name: Some(key.name.clone()),
+        uid: Some(uid.clone()),
+        ..ObjectReference::default()
+    };
+    let until =
+        if *resource == Resource::DeploymentWindow { "it closes until then" } else { "it is left out until then" };
+    let note = format!("this object cannot be read: {fault}; mend or delete it, {until}");
+    context.events.send(object, Event { reason: "Unreadable".into(), warning: true, note });
 }

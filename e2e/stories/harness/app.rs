@@ -30,17 +30,22 @@ impl Story<'_> {
 
     /// An application of this name at version 1.0.0, served.
     pub async fn app_named(&self, name: &str, replicas: u32) -> Result<App<'_>> {
+        let app = self.unborn(name, replicas);
+        app.sync("1.0.0").await?;
+        app.available().await?;
+        wait::served(self.cluster().gateway_url(), &app.host, LIMIT).await?;
+        Ok(app)
+    }
+
+    /// An application of this name of which nothing is in the cluster yet.
+    pub fn unborn(&self, name: &str, replicas: u32) -> App<'_> {
         let host = format!("{name}.{}.example.com", self.namespace);
         let manifests = include_str!("app.yaml")
             .replace("NAMESPACE", &self.namespace)
             .replace("NAME", name)
             .replace("HOST", &host)
             .replace("REPLICAS", &replicas.to_string());
-        let app = App { story: self, name: name.to_owned(), host, manifests };
-        app.sync("1.0.0").await?;
-        app.available().await?;
-        wait::served(self.cluster().gateway_url(), &app.host, LIMIT).await?;
-        Ok(app)
+        App { story: self, name: name.to_owned(), host, manifests }
     }
 }
 
@@ -60,6 +65,13 @@ impl App<'_> {
         let cluster = self.story.cluster();
         let admin = cluster.kubeconfig(User::Admin);
         cluster.kubectl_with_input(&admin, ["apply", "-f", "-"], &self.manifests(version)).await.map(drop)
+    }
+
+    /// The same, with the annotation by which the Deployment is managed from its creation on.
+    pub async fn sync_managed(&self, version: &str) -> Result<()> {
+        let name = format!("{{name: {}, ", self.name);
+        let managed = format!("{name}annotations: {{lockkeeper.dev/release: web}}, ");
+        self.story.apply(&self.manifests.replace("VERSION", version).replacen(&name, &managed, 1)).await
     }
 
     /// Applies Service and HTTPRoute, but not the Deployment, as they were at first.
@@ -102,6 +114,13 @@ impl App<'_> {
         let containers = json!([{"name": "app", "image": format!("demo:{version}")}]);
         let patch = Patch::Strategic(json!({"spec": {"template": {"spec": {"containers": containers}}}}));
         self.story.api::<Deployment>().patch(&self.name, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    /// Sets the number of replicas through the scale subresource, as an autoscaler does.
+    pub async fn scale(&self, replicas: u32) -> Result<()> {
+        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        self.story.api::<Deployment>().patch_scale(&self.name, &PatchParams::default(), &patch).await?;
         Ok(())
     }
 

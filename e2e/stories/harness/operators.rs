@@ -10,9 +10,14 @@ impl Story<'_> {
     /// Starts an operator for this story's Releases alone. They must have been made by `own_release`. Each operator of the
     /// story stands for election under the same Lease.
     pub async fn operator(&self) -> Result<Operator> {
+        self.operator_electing(&self.namespace).await
+    }
+
+    /// The same, but its Lease and its log are named after `election`: it knows nothing of those of other elections.
+    pub async fn operator_electing(&self, election: &str) -> Result<Operator> {
         let selector = format!("--release-selector={OWN_OPERATOR}={}", self.namespace);
-        let lease = format!("--lease-name=lockkeeper-{}", self.namespace);
-        let name = format!("operator-{}", self.namespace);
+        let lease = format!("--lease-name=lockkeeper-{election}");
+        let name = format!("operator-{election}");
         self.stage.installation.operator(&self.stage.cluster, &name, &[&selector, &lease]).await
     }
 }

@@ -32,6 +32,18 @@ impl Specs {
         self
     }
 
+    /// The same but for the number of replicas.
+    pub fn with_replicas(mut self, replicas: u32) -> Specs {
+        self.deployment["replicas"] = json!(replicas);
+        self
+    }
+
+    /// The same but paused.
+    pub fn paused(mut self) -> Specs {
+        self.deployment["paused"] = json!(true);
+        self
+    }
+
     /// The same but for the annotation that a restart leaves.
     pub fn with_restart(mut self, at: &str) -> Specs {
         self.deployment["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] = json!(at);

@@ -16,9 +16,9 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub async fn set() -> Result<Stage> {
-        let cluster = Cluster::start(Options::default()).await?;
-        match Self::with(&cluster).await {
+    pub async fn set(policies: MutatingPolicies) -> Result<Stage> {
+        let cluster = Cluster::start(Options { mutating_policies: policies, ..Options::default() }).await?;
+        match Self::with(&cluster, policies).await {
             Ok((installation, operator)) => Ok(Stage { cluster, installation, operator }),
             Err(error) => {
                 cluster.keep_logs();
@@ -27,8 +27,8 @@ impl Stage {
         }
     }
 
-    async fn with(cluster: &Cluster) -> Result<(Installation, Operator)> {
-        let installation = Installation::install(cluster, MutatingPolicies::Served).await?;
+    async fn with(cluster: &Cluster, policies: MutatingPolicies) -> Result<(Installation, Operator)> {
+        let installation = Installation::install(cluster, policies).await?;
         let selector = format!("--release-selector=!{OWN_OPERATOR}");
         let operator = installation.operator(cluster, "operator", &[&selector]).await?;
         Ok((installation, operator))
