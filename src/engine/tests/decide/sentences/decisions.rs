@@ -1,0 +1,391 @@
+//! The table of verdicts: effect and when.
+
+use lockkeeper_api::{
+    decision::{Verdict, Verdict::*},
+    release::Phase,
+};
+use lockkeeper_engine::world::Guard;
+use serde_json::json;
+
+use super::{asked, at_10_percent, at_rest, baking, closed_gates, expect, refused, share, version};
+use crate::{
+    fixture::POLICY,
+    happening::Happening,
+    lab::{Answer, Lab},
+};
+
+fn decided(lab: &mut Lab, verdict: Verdict) {
+    lab.decide(verdict, Some("gate"), "olga");
+    lab.run(1);
+}
+
+fn waiting() -> Lab {
+    let gates = json!({"approvals": [{"name": "gate", "before": "Start", "required": 1}]});
+    let lab = asked(json!([{"setWeight": 10}, {"pause": {}}]), json!({"gates": gates}));
+    expect(&lab, Phase::Waiting, "version 2 waits: gate gate is closed: 0 of 1 approvals");
+    lab
+}
+
+fn aborted() -> Lab {
+    let mut lab = at_10_percent(json!({}));
+    decided(&mut lab, Abort);
+    expect(&lab, Phase::Aborted, "aborted by olga (because)");
+    lab
+}
+
+#[test]
+fn approve_opens_its_gate() {
+    let mut lab = waiting();
+    decided(&mut lab, Approve);
+    expect(&lab, Phase::Paused, "step 2/2");
+}
+
+#[test]
+fn reject_before_the_start_ends_the_release_and_blocks_the_version() {
+    let mut lab = waiting();
+    decided(&mut lab, Reject);
+    expect(&lab, Phase::Rejected, "rejected by olga");
+    lab.run(60);
+    expect(&lab, Phase::Rejected, "decide Retry");
+}
+
+#[test]
+fn reject_later_pauses() {
+    let gates = json!({"approvals": [{"name": "gate", "required": 1}]});
+    let steps = json!([{"setWeight": 10}, {"approval": {"name": "gate"}}, {"setWeight": 50}, {"pause": {}}]);
+    let mut lab = asked(steps, json!({"gates": gates}));
+    expect(&lab, Phase::Paused, "0 of 1 approvals");
+    decided(&mut lab, Reject);
+    expect(&lab, Phase::Paused, "rejected");
+    lab.run(60);
+    assert_eq!(share(&lab), 10);
+}
+
+#[test]
+fn promote_goes_on_to_promotion_through_all_gates() {
+    let mut lab = at_10_percent(json!({}));
+    lab.happen(&Happening::Freeze(true));
+    decided(&mut lab, Promote);
+    expect(&lab, Phase::Stable, "version 2 runs");
+}
+
+#[test]
+fn skip_ends_the_current_step_and_no_more() {
+    let mut lab = at_10_percent(json!({}));
+    decided(&mut lab, Skip);
+    expect(&lab, Phase::Paused, "step 4/4");
+    assert_eq!(share(&lab), 50);
+}
+
+#[test]
+fn skip_never_passes_a_gate_and_is_not_forgotten_at_it() {
+    let mut lab = at_10_percent(json!({}));
+    lab.happen(&Happening::Freeze(true));
+    decided(&mut lab, Skip);
+    expect(&lab, Phase::Paused, "gate windows is closed");
+    assert_eq!(share(&lab), 10);
+    lab.happen(&Happening::Freeze(false));
+    lab.run(1);
+    expect(&lab, Phase::Paused, "step 4/4");
+}
+
+#[test]
+fn skip_never_ends_an_approval_step() {
+    let gates = json!({"approvals": [{"name": "gate", "required": 1}]});
+    let mut lab = asked(json!([{"setWeight": 10}, {"approval": {"name": "gate"}}]), json!({"gates": gates}));
+    decided(&mut lab, Skip);
+    assert!(refused(&lab).is_some_and(|why| why.contains("approve its gate")), "{:?}", refused(&lab));
+    expect(&lab, Phase::Paused, "0 of 1 approvals");
+}
+
+#[test]
+fn pause_holds_and_resume_ends_the_hold() {
+    let mut lab =
+        asked(json!([{"setWeight": 10}, {"pause": {"duration": "5m"}}, {"setWeight": 50}, {"pause": {}}]), json!({}));
+    decided(&mut lab, Pause);
+    lab.run(60);
+    expect(&lab, Phase::Paused, "paused by olga (because); Resume goes on");
+    assert_eq!(share(&lab), 10);
+    decided(&mut lab, Resume);
+    expect(&lab, Phase::Paused, "step 4/4");
+}
+
+#[test]
+fn resume_ends_a_pause_without_duration_also_behind_a_closed_gate() {
+    let mut lab = at_10_percent(json!({}));
+    lab.happen(&Happening::Suspend(true));
+    decided(&mut lab, Resume);
+    expect(&lab, Phase::Paused, "gate suspend is closed");
+    lab.happen(&Happening::Suspend(false));
+    lab.run(1);
+    expect(&lab, Phase::Paused, "step 4/4");
+}
+
+#[test]
+fn pause_before_the_start_keeps_it_from_starting() {
+    let mut lab = waiting();
+    decided(&mut lab, Pause);
+    decided(&mut lab, Approve);
+    expect(&lab, Phase::Waiting, "paused by olga");
+    decided(&mut lab, Resume);
+    expect(&lab, Phase::Paused, "step 2/2");
+}
+
+#[test]
+fn abort_goes_back_now_and_blocks_the_version() {
+    let mut lab = aborted();
+    assert_eq!((version(&lab), share(&lab)), (Some("1"), 0));
+    lab.run(60);
+    expect(&lab, Phase::Aborted, "decide Retry");
+}
+
+#[test]
+fn abort_before_the_start_ends_the_release() {
+    let mut lab = waiting();
+    decided(&mut lab, Abort);
+    expect(&lab, Phase::Aborted, "aborted by olga");
+}
+
+#[test]
+fn retry_lets_the_blocked_version_start_again_with_its_gates() {
+    for mut lab in [aborted(), {
+        let mut lab = waiting();
+        decided(&mut lab, Reject);
+        lab
+    }] {
+        let gated = lab.phase() == Phase::Rejected;
+        decided(&mut lab, Retry);
+        if gated {
+            expect(&lab, Phase::Waiting, "0 of 1 approvals");
+        } else {
+            expect(&lab, Phase::Paused, "step 2/4");
+        }
+    }
+}
+
+#[test]
+fn retry_of_one_version_frees_no_other() {
+    let mut lab = aborted();
+    let first = lab.status().blocked[0].revision.clone();
+    lab.happen(&Happening::Version("3"));
+    lab.run(1);
+    decided(&mut lab, Abort);
+    expect(&lab, Phase::Aborted, "version 3");
+    lab.decide_on(&first, Retry, None, "olga");
+    lab.run(1);
+    expect(&lab, Phase::Aborted, "version 3");
+    assert_eq!(share(&lab), 0);
+}
+
+#[test]
+fn a_version_that_was_left_after_promotion_goes_by_steps_when_it_is_tried_again() {
+    let mut lab = asked(json!([{"setWeight": 10}, {"pause": {"duration": "5m"}}]), json!({}));
+    lab.run(10);
+    expect(&lab, Phase::Stable, "version 2 runs");
+    decided(&mut lab, Rollback);
+    lab.run(2);
+    expect(&lab, Phase::RolledBack, "decide Retry");
+    decided(&mut lab, Retry);
+    expect(&lab, Phase::Paused, "step 2/2");
+    assert_eq!((version(&lab), share(&lab)), (Some("1"), 10), "{}", lab.tail());
+}
+
+#[test]
+fn rollback_goes_back_to_the_version_before_without_gates() {
+    for mut lab in [baking(), {
+        let mut lab = baking();
+        lab.run(15);
+        lab
+    }] {
+        lab.happen(&Happening::Freeze(true));
+        lab.happen(&Happening::Suspend(true));
+        decided(&mut lab, Rollback);
+        expect(&lab, Phase::RolledBack, "rolled back to version 1 by olga");
+        assert_eq!(version(&lab), Some("1"));
+        lab.run(60);
+        expect(&lab, Phase::RolledBack, "decide Retry");
+        assert_eq!((version(&lab), super::running(&lab)), (Some("1"), vec!["1"]));
+    }
+}
+
+#[test]
+fn override_passes_the_named_gate_until_it_expires() {
+    let gates = json!({"approvals": [{"name": "gate", "before": "Start", "required": 1}]});
+    let mut lab = at_rest(
+        json!([{"setWeight": 10}, {"pause": {"duration": "2h"}}, {"setWeight": 50}, {"pause": {}}]),
+        json!({"gates": gates}),
+    );
+    lab.happen(&Happening::Freeze(true));
+    lab.happen(&Happening::Version("2"));
+    lab.run(1);
+    assert_eq!(closed_gates(&lab), ["windows", "gate"], "all closed gates are shown");
+    decided(&mut lab, Override);
+    assert_eq!(closed_gates(&lab), ["windows"]);
+    lab.decide(Override, Some("windows"), "olga");
+    lab.run(1);
+    expect(&lab, Phase::Paused, "step 2/4: pause until");
+    lab.run(150);
+    expect(&lab, Phase::Paused, "gate windows is closed");
+    assert_eq!(share(&lab), 10);
+}
+
+#[test]
+fn override_of_an_open_gate_is_refused() {
+    let mut lab = at_10_percent(json!({}));
+    lab.decide(Override, Some("windows"), "olga");
+    lab.run(1);
+    assert!(refused(&lab).is_some());
+}
+
+#[test]
+fn a_decision_out_of_its_time_is_refused_with_the_reason() {
+    for (mut lab, verdict) in [
+        (waiting(), Promote),
+        (waiting(), Skip),
+        (waiting(), Rollback),
+        (at_10_percent(json!({})), Retry),
+        (at_10_percent(json!({})), Rollback),
+        (baking(), Pause),
+        (baking(), Promote),
+        (aborted(), Abort),
+    ] {
+        let before = lab.phase();
+        let revision = lab.status().candidate.as_ref().or(lab.status().stable.as_ref()).unwrap().revision.clone();
+        lab.decide_on(&revision, verdict, Some("gate"), "olga");
+        lab.run(1);
+        assert_eq!(lab.phase(), before, "{verdict:?}\n{}", lab.tail());
+        let counted =
+            lab.status().decisions.iter().find(|decision| decision.verdict == verdict && decision.refused.is_none());
+        assert!(verdict == Abort || counted.is_none(), "{verdict:?} counts in {before}");
+    }
+}
+
+#[test]
+fn a_decision_counts_once_and_stays_counted_when_it_is_deleted() {
+    let gates = json!({"approvals": [{"name": "gate", "before": "Start", "required": 2}]});
+    let mut lab = asked(json!([{"setWeight": 10}, {"pause": {}}]), json!({"gates": gates}));
+    for _ in 0..3 {
+        decided(&mut lab, Approve);
+    }
+    expect(&lab, Phase::Waiting, "1 of 2 approvals (by olga)");
+    lab.decisions.clear();
+    lab.run(1);
+    lab.decide(Approve, Some("gate"), "pete");
+    lab.run(1);
+    expect(&lab, Phase::Paused, "step 2/2");
+}
+
+#[test]
+fn a_decision_for_another_revision_counts_for_nothing() {
+    let mut lab = at_10_percent(json!({}));
+    lab.decide_on("0123456789", Promote, None, "olga");
+    lab.run(1);
+    expect(&lab, Phase::Paused, "step 2/4");
+}
+
+#[test]
+fn approvals_of_an_earlier_attempt_do_not_count_again() {
+    let mut lab = waiting();
+    decided(&mut lab, Approve);
+    decided(&mut lab, Abort);
+    decided(&mut lab, Retry);
+    expect(&lab, Phase::Waiting, "0 of 1 approvals");
+}
+
+#[test]
+fn no_decision_counts_while_nobody_vouches_for_its_author() {
+    let mut lab = waiting();
+    lab.guard = Guard::Broken("the policy is missing".into());
+    decided(&mut lab, Approve);
+    expect(&lab, Phase::Waiting, "no Decision counts: the policy is missing");
+    lab.guard = Guard::Intact;
+    lab.run(1);
+    expect(&lab, Phase::Paused, "step 2/2");
+}
+
+#[test]
+fn service_accounts_decide_nothing_unless_a_setting_names_them() {
+    let robot = "system:serviceaccount:flux:kustomize";
+    let mut lab = waiting();
+    lab.decide(Approve, Some("gate"), robot);
+    lab.run(1);
+    assert!(refused(&lab).is_some_and(|why| why.contains("only people decide")));
+    let mut lab = waiting();
+    lab.setting.approving_service_accounts.push(robot.into());
+    lab.decide(Approve, Some("gate"), robot);
+    lab.run(1);
+    expect(&lab, Phase::Paused, "step 2/2");
+}
+
+#[test]
+fn a_command_that_comes_with_the_start_is_not_lost() {
+    let mut lab = at_rest(json!([{"setWeight": 10}, {"pause": {}}]), json!({}));
+    lab.happen(&Happening::Version("2"));
+    // Up to the look that writes the finalizer.
+    while lab.phase() != Phase::Progressing {
+        lab.round();
+    }
+    lab.decide(Pause, None, "olga");
+    lab.run(5);
+    expect(&lab, Phase::Paused, "paused by olga");
+}
+
+#[test]
+fn a_crowd_of_refused_decisions_does_not_keep_an_abort_from_counting() {
+    let mut lab = at_10_percent(json!({}));
+    for _ in 0..300 {
+        lab.decide(Approve, Some("nothing"), "olga");
+    }
+    lab.run(1);
+    decided(&mut lab, Abort);
+    expect(&lab, Phase::Aborted, "aborted by olga");
+}
+
+#[test]
+fn resume_forgives_the_failures_that_led_to_the_hold() {
+    let mut lab = at_rest(
+        json!([{"setWeight": 10}, {"pause": {"duration": "10m"}}, {"setWeight": 50}, {"pause": {}}]),
+        json!({"rollbackPolicy": POLICY}),
+    );
+    lab.policies.insert(POLICY.into(), crate::fixture::policy(json!({"onFailure": "Pause"}), json!({})));
+    lab.answer = Answer::Bad;
+    lab.happen(&Happening::Version("2"));
+    lab.run(30);
+    expect(&lab, Phase::Paused, "errors is 1, above max 0.5");
+    assert_eq!(share(&lab), 10, "{}", lab.tail());
+    lab.answer = Answer::Good;
+    decided(&mut lab, Resume);
+    lab.run(15);
+    expect(&lab, Phase::Paused, "step 4/4");
+}
+
+#[test]
+fn promote_before_the_candidate_has_pods_goes_through_too() {
+    let mut lab = at_rest(json!([{"setWeight": 10}, {"pause": {}}]), json!({}));
+    lab.happen(&Happening::Version("2"));
+    while lab.phase() != Phase::Progressing {
+        lab.round();
+    }
+    lab.decide(Promote, None, "olga");
+    lab.run(5);
+    expect(&lab, Phase::Stable, "version 2 runs");
+}
+
+#[test]
+#[ignore = "until a Rollback counts right after promotion"]
+fn rollback_counts_while_promotion_is_cleared_up() {
+    let mut lab = at_rest(json!([{"setWeight": 10}]), json!({}));
+    lab.happen(&Happening::Version("2"));
+    for _ in 0..500 {
+        lab.round();
+        if version(&lab) == Some("2") {
+            break;
+        }
+        lab.pass();
+        lab.cluster.now += jiff::SignedDuration::from_millis(500);
+        lab.pass();
+    }
+    lab.decide(Rollback, None, "olga");
+    lab.run(5);
+    expect(&lab, Phase::RolledBack, "rolled back to version 1 by olga");
+}
