@@ -68,7 +68,8 @@ pub fn edit(rules: &Value, backends: Backends<'_>, share: Option<u8>) -> Vec<(us
     all.filter_map(|(index, rule)| {
         let refs = rule["backendRefs"].as_array()?;
         let wanted = edit_rule(refs, backends, share)?;
-        (wanted != *refs).then(|| (index, Value::Array(wanted)))
+        let differs = wanted != *refs;
+        differs.then_some((index, Value::Array(wanted)))
     })
     .collect()
 }

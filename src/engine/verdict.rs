@@ -178,6 +178,8 @@ fn refusal(plan: &Plan, status: &ReleaseStatus, spec: &DecisionSpec, counted: &C
         Verdict::Abort => {
             when(&[Phase::Waiting, Phase::Progressing, Phase::Paused, Phase::Promoting], "a release on its way")
         }
+        // Promoted, and only clearing up.
+        Verdict::Rollback if phase == Phase::Promoting && status.candidate.is_none() => None,
         Verdict::Rollback => when(&[Phase::Stable, Phase::Baking], "a version that was promoted"),
     }
 }

@@ -101,8 +101,6 @@ pub struct State {
     /// Objects that are there and cannot be read.
     pub unreadable: BTreeMap<(Resource, Key), Unreadable>,
     users: Users,
-    /// Releases that are there but cannot be read.
-    unreadable: BTreeSet<Key>,
 }
 
 /// Does the same with the store of each kind.
@@ -181,7 +179,6 @@ impl Cache {
             admission: Store::new(|_| None),
             unreadable: BTreeMap::new(),
             users: Users::default(),
-            unreadable: BTreeSet::new(),
         };
         Self { state: RwLock::new(state), operator_namespace: operator_namespace.into() }
     }
@@ -226,10 +223,10 @@ impl Cache {
         let key = key(resource, metadata);
         let version = view::version(metadata);
         let mut state = self.state.write();
-        state.unreadable.remove(&(resource, key.clone()));
+        let unreadable = state.unreadable.remove(&(resource, key.clone())).is_some();
         let touched = Touched::by(&state, resource, &key, &self.operator_namespace);
         let removed = on_store!(state, resource, |store| store.remove(&key, &version));
-        if resource == Resource::Release && state.unreadable.remove(&key) && !removed {
+        if resource == Resource::Release && unreadable && !removed {
             return Touched::left(&state, &key);
         }
         if removed { state.forget(resource, &key, touched).merge(Touched::default()) } else { Touched::default() }
@@ -257,9 +254,6 @@ impl Cache {
         .map(|key| (key.clone(), Touched::by(&state, resource, &key, &self.operator_namespace)))
         .collect();
         on_store!(state, resource, |store| store.keep_only(listed, covers));
-        if resource == Resource::Release {
-            state.unreadable.retain(|key| !covers(key) || listed.contains(key));
-        }
         before.into_iter().fold(Touched::default(), |all, (key, touched)| {
             // Merged with nothing first: the object is gone, and so whoever saw it looks again.
             all.merge(state.forget(resource, &key, touched).merge(Touched::default()))
@@ -279,13 +273,7 @@ impl State {
         let at = key.clone();
         let kept = match resource {
             Resource::Release => {
-                let release = typed::<Release>(resource, key, object);
-                if release.is_err() {
-                    self.unreadable.insert(key.clone());
-                } else {
-                    self.unreadable.remove(key);
-                }
-                let release = Arc::new(release?);
+                let release = Arc::new(typed::<Release>(resource, key, object)?);
                 let kept = self.releases.put(at, version, |_| release.clone());
                 if kept {
                     self.users.set(key, &release);

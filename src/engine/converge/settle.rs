@@ -98,7 +98,9 @@ fn swap(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView>) -
         );
     };
     let mut writes: Vec<_> = scene.hold(None).into_iter().collect();
-    if !scene.pinned().all(|s| is_pinned(s, &new.hash) || is_pinned(s, &old.hash)) && old.available > 0 {
+    // To one of them, and not to pods that have been deleted meanwhile.
+    let kept = |s: &ServiceView| is_pinned(s, &old.hash) || (is_pinned(s, &new.hash) && new.available > 0);
+    if !scene.pinned().all(kept) && old.available > 0 {
         writes.extend(scene.pin(&old.hash));
     }
     writes.extend(scene.save(old));

@@ -79,7 +79,11 @@ impl Run<'_> {
             return self.arrived(&going, ended);
         }
         let wake = earliest(joined.wake, next);
-        Turn::Now(Doing { writes: joined.writes, message, waits: Waits::Machines, wake, progress: true })
+        let (message, waits) = match joined.pending() {
+            Some((why, false)) => (format!("{message}; {why}"), Waits::Mending),
+            Some((_, true)) | None => (message, Waits::Machines),
+        };
+        Turn::Now(Doing { writes: joined.writes, message, waits, wake, progress: true })
     }
 
     /// All traffic is back.

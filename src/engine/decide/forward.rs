@@ -229,7 +229,7 @@ impl<'a> Run<'a> {
         if let Some(step) = &mut self.next.step {
             step.waiting = None;
         }
-        if self.world.workloads.iter().filter_map(|view| view.deployment.as_ref()).all(|d| d.replicas == 0) {
+        if self.is_empty() {
             // There is nothing to canary: handed over at once.
             return self.advance(self.plan.steps.len().saturating_sub(1));
         }
@@ -295,6 +295,15 @@ impl<'a> Run<'a> {
         }
         let doing = self.at_gates(&format!("step {position}"));
         Turn::Now(Doing { writes: joined.writes, wake: earliest(joined.wake, doing.wake), ..doing })
+    }
+
+    /// Whether no Deployment asks for any pod.
+    fn is_empty(&self) -> bool {
+        self.world
+            .workloads
+            .iter()
+            .filter_map(|view| view.deployment.as_ref())
+            .all(|deployment| deployment.replicas == 0)
     }
 
     /// Resume ends a pause without duration, and lets an analysis begin anew.
@@ -418,10 +427,12 @@ impl<'a> Run<'a> {
             self.enter_step(next);
             return Turn::Again;
         }
-        if let (Some(policy), Some(exposed)) = (self.plan.policy.as_ref(), self.next.exposed.clone())
-            && let Some(message) = self.without_data(policy, exposed.0)
-        {
-            return self.stop(Stop { message, waits: Waits::Decision, wake: None });
+        if let Some(policy) = self.plan.policy.as_ref().filter(|_| !self.is_empty()) {
+            let since = self.next.exposed.as_ref().map_or(self.now, |exposed| exposed.0);
+            if let Some(message) = self.without_data(policy, since) {
+                let message = format!("{message}; a Decision Promote goes on without");
+                return self.stop(Stop { message, waits: Waits::Decision, wake: None });
+            }
         }
         self.promote()
     }

@@ -218,12 +218,30 @@ impl Run<'_> {
         Turn::Again
     }
 
+    /// Whether a version's pods can be made again.
+    pub(super) fn restorable(&self, revision: &RevisionStatus) -> bool {
+        self.world.workloads.iter().zip(&revision.workloads).all(|(view, part)| {
+            view.replica_sets.iter().any(|rs| rs.hash == part.hash && !rs.deleting)
+                || view.saved.iter().any(|saved| saved.hash == part.hash)
+        })
+    }
+
     /// A person wants the version before the stable one.
     pub(super) fn roll_back_to_previous(&mut self, signed: &str) -> Turn {
         let Some(previous) = self.next.previous.clone() else {
             self.event("RollbackRefused", true, "there is no version before the stable one");
             return Turn::Again;
         };
+        if !self.restorable(&previous) {
+            let mend = "ask for it in the spec";
+            let note = format!("version {} is not in the history of its Deployment any more: {mend}", previous.version);
+            let decisions = self.next.decisions.iter_mut().rev();
+            if let Some(decision) = decisions.into_iter().find(|decision| decision.verdict == Verdict::Rollback) {
+                decision.refused = Some(note.clone());
+            }
+            self.event("RollbackRefused", true, note);
+            return Turn::Again;
+        }
         let message = format!("rolled back to version {} {signed}", previous.version);
         self.leave_stable(previous, GoingBackCause::RollbackRequested, message);
         Turn::Again

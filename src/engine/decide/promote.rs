@@ -94,6 +94,9 @@ impl Run<'_> {
 
     /// Promoted without a bake: only clearing up is left.
     fn promoted(&mut self) -> Turn {
+        if let Some(command) = self.take(&[Verdict::Rollback]) {
+            return self.roll_back_to_previous(&command.signed());
+        }
         let doing = self.settle_previous(Keep::Gone);
         if doing.progress {
             return Turn::Now(doing);
@@ -142,7 +145,7 @@ impl Run<'_> {
 
     /// A verdict during the bake goes back to the version before.
     fn bake_failed(&mut self) -> Option<Turn> {
-        let previous = self.next.previous.clone()?;
+        let previous = self.next.previous.clone().filter(|previous| self.restorable(previous))?;
         let crash = self.world.workloads.iter().find_map(|view| view.crash.clone());
         if let Some(crash) = crash
             && self.plan.policy.as_ref().map(|p| p.workload.crash_loops).unwrap_or_default() == OnFailure::Rollback

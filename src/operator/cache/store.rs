@@ -209,7 +209,7 @@ mod tests {
         let other = Key::new("bank", "web");
         store.put(key.clone(), version("a", 1), |_| "web.a");
         store.put(other.clone(), version("b", 2), |_| "web.b");
-        assert_eq!(store.keep_only(&BTreeSet::new(), |key| key.namespace == "shop"), [key.clone()]);
+        assert_eq!(store.keep_only(&BTreeSet::new(), |key| key.namespace == "shop"), std::slice::from_ref(&key));
         assert_eq!(store.of(&key).count(), 0);
         assert_eq!(store.get(&other), Some(&"web.b"));
     }

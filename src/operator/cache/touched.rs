@@ -193,7 +193,7 @@ pub fn left_by<'a>(state: &'a State, deployment: &Key) -> Option<&'a str> {
     let release = Key::new(&deployment.namespace, name);
     let managed = match state.releases.get(&release) {
         Some(release) => workloads(release).any(|workload| workload == deployment.name),
-        None => state.unreadable.contains(&release),
+        None => state.unreadable.contains_key(&(Resource::Release, release)),
     };
     (!managed).then_some(name)
 }

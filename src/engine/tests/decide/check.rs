@@ -202,11 +202,11 @@ impl Watchman {
         match self.status.phase {
             Phase::Progressing | Phase::Paused => {
                 let index = self.status.step.as_ref().map_or(0, |step| step.index as usize);
-                let weights = steps.iter().take(index + 1).filter_map(|step| match step {
+                let mut weights = steps.iter().take(index + 1).filter_map(|step| match step {
                     Step::SetWeight(weight) => Some(*weight),
                     Step::SetCanaryScale(_) | Step::Pause(_) | Step::Analysis(_) | Step::Approval(_) => None,
                 });
-                f64::from(weights.last().unwrap_or(0))
+                f64::from(weights.next_back().unwrap_or(0))
             }
             Phase::Promoting => 100.0,
             Phase::RollingBack => before,

@@ -173,13 +173,14 @@ fn a_window_that_covers_only_increases_stops_the_first_one() {
 
 #[test]
 fn going_back_asks_no_gate() {
+    type Way = (&'static str, fn(&mut Lab), Phase);
     let closed = |lab: &mut Lab| {
         lab.happen(&Happening::Freeze(true));
         lab.happen(&Happening::Suspend(true));
         lab.happen(&Happening::Decide(Verdict::Pause));
         lab.run(1);
     };
-    let ways: [(&str, fn(&mut Lab), Phase); 5] = [
+    let ways: [Way; 5] = [
         ("abort", |lab| lab.decide(Verdict::Abort, None, "olga"), Phase::Aborted),
         ("withdraw", |lab| _ = lab.happen(&Happening::Version("1")), Phase::Stable),
         ("failing check", |lab| lab.answer = Answer::Bad, Phase::RolledBack),
