@@ -132,3 +132,22 @@ pub async fn image_at_rest(story: &Story<'_>) -> Result<()> {
     ensure!(app.pods("2.0.0").await? == pods, "pods have changed");
     app.at_rest(&before).await
 }
+
+/// A Git sync that always brings an old image back fights on at rest: that is told too.
+pub async fn steady_fight_at_rest(story: &Story<'_>) -> Result<()> {
+    let app = story.app(1).await?;
+    let before = app.specs().await?.with_version("2.0.0");
+    story.release(&SPEC.replace(", {pause: {}}", "")).await?;
+    story.await_rest("2.0.0").await?;
+    for _ in 0..6 {
+        app.sync("1.0.0").await?;
+        app.given_back("2.0.0").await?;
+    }
+    let status = story.await_status("tell of the fight", |status| contested(status) > 0).await?;
+    condition(&status, "TemplateContested", "True")?;
+    condition(&status, "TrafficContested", "absent")?;
+    condition(&status, "Ready", "True")?;
+    ensure!(status.phase == Phase::Stable, "it is {}", status.phase);
+    story.await_status("forget the fight", |status| contested(status) == 0).await?;
+    app.at_rest(&before).await
+}

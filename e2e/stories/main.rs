@@ -185,6 +185,7 @@ fn stories(policies: MutatingPolicies, place: Option<(&Handle, &Arc<Stage>)>) ->
         contested::image_midway,
         contested::image_at_rest,
         contested::steady_fight,
+        contested::steady_fight_at_rest,
         command_line::whole_release,
         orphan::given_back,
         orphan::unproven_stays_paused,

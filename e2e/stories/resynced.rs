@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use lockkeeper_api::decision::Verdict;
-use lockkeeper_api::release::Phase;
+use lockkeeper_api::release::{Phase, ReleaseStatus};
 use lockkeeper_e2e::User;
 use tokio::time::interval;
 
@@ -115,10 +115,10 @@ async fn aborted_despite(story: &Story<'_>, sync: Sync) -> Result<()> {
         story.await_confirmed(20).await?;
         two_more(&syncs).await;
         story.decide(User::Alice, Verdict::Abort, None).await?;
-        story.await_phase(Phase::Aborted).await?;
-        story.await_given_back().await?;
+        let over = |status: &ReleaseStatus| status.phase == Phase::Aborted && status.message.contains("Retry");
+        story.await_status("have gone back", over).await?;
         two_more(&syncs).await;
-        story.await_phase(Phase::Aborted).await
+        story.await_status("stay back", over).await
     };
     tokio::select! {
         refused = sync.always(&app, "2.0.0", &syncs) => match refused? {},

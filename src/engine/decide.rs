@@ -298,7 +298,9 @@ impl<'a> Run<'a> {
             measure.extend(requests);
             doing.wake = earliest(doing.wake, next);
         }
-        let contests = if self.in_flight() { contest::all(self.plan, self.world, self.now) } else { Vec::new() };
+        let mut contests = contest::all(self.plan, self.world, self.now);
+        // Routes and Services are the user's alone at rest; images that the Release carries are ours always.
+        contests.retain(|(field, _)| *field == contest::Field::Template || self.in_flight());
         let over = contests.iter().map(|(_, contest)| contest.until).min();
         doing.wake = earliest(earliest(doing.wake, over), self.wake);
         if let Guard::Broken(why) = &self.world.guard

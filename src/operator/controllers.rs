@@ -217,7 +217,7 @@ impl Watch {
                 Ok(watcher::Event::Apply(object)) => self.put(&context, object),
                 Ok(watcher::Event::Delete(object)) => context.cache.remove(self.resource, &object.metadata),
                 Err(error) => {
-                    if self.failed(&context, &requirement, &error) {
+                    if self.failed(&context, &requirement, counted, &error) {
                         self.count(&mut counted, &ready);
                     }
                     continue;
@@ -248,7 +248,10 @@ impl Watch {
     }
 
     /// Tells of a watch that failed. Says whether the operator works without.
-    fn failed(&self, context: &Context, requirement: &Requirement, error: &watcher::Error) -> bool {
+    ///
+    /// A cache that is `filled` stays ready unless its kind is gone: the watch goes on from where it was, without another list
+    /// that would tell.
+    fn failed(&self, context: &Context, requirement: &Requirement, filled: bool, error: &watcher::Error) -> bool {
         let absent = status(error).is_some_and(|code| code == 404) && self.resource.optional();
         if absent
             && !context
@@ -269,7 +272,9 @@ impl Watch {
             None => "the API server cannot be reached; it is tried again".into(),
         };
         warn!(kind = api.kind, why, %error, "failed to watch");
-        requirement.missing(why);
+        if !filled || status(error) == Some(404) {
+            requirement.missing(why);
+        }
         absent
     }
 }
