@@ -82,6 +82,7 @@ pub async fn within_the_budget(story: &Story<'_>) -> Result<()> {
     story.await_rest("2.0.0").await?;
     app.at_rest(&before.with_version("2.0.0")).await?;
     let asked = story.asked_by_operator(since)?;
+    diary.caught_up(story).await?;
     let (events, asked): (Vec<_>, Vec<_>) = asked.into_iter().partition(is_event);
     let parts = parts(&asked, &diary)?;
     for (part, entries) in &parts {

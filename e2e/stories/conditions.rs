@@ -49,6 +49,7 @@ pub async fn of_every_phase(story: &Story<'_>) -> Result<()> {
     story.await_phase(Phase::Waiting).await?;
     story.decide(User::Alice, Verdict::Reject, Some("go")).await?;
     story.await_phase(Phase::Rejected).await?;
+    diary.caught_up(story).await?;
     as_in_the_table(&diary)
 }
 

@@ -34,7 +34,6 @@ mod slow;
 mod suspended;
 mod two_operators;
 mod two_workloads;
-mod unmanaged;
 mod unpaused;
 mod unreadable;
 mod vanished;
@@ -122,7 +121,7 @@ fn stories(policies: MutatingPolicies, place: Option<(&Handle, &Arc<Stage>)>) ->
             paused_at_rest::release_carries_the_version,
             paused_at_rest::resume_is_refused,
             paused_at_rest::rollback,
-            unmanaged::release_deleted_at_rest,
+            orphan::given_back,
         ];
     }
     stories![
@@ -222,7 +221,6 @@ fn stories(policies: MutatingPolicies, place: Option<(&Handle, &Arc<Stage>)>) ->
         two_operators::one_leads,
         two_operators::election_defeated,
         two_operators::killed_between_two_handovers,
-        unmanaged::release_deleted_at_rest,
         unreadable::among_good_ones,
         unreadable::found_at_the_start,
         audited::quiet_at_rest,

@@ -1,6 +1,7 @@
 //! What watches tell while a story goes on: every state, not only the last.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::{Stream, StreamExt};
@@ -12,8 +13,9 @@ use lockkeeper_api::release::{Release, ReleaseStatus};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 
-use super::{App, Story};
+use super::{App, LIMIT, Story};
 
 /// Every status of the Release `web` that has been published, in order.
 pub struct Diary {
@@ -41,6 +43,17 @@ impl Story<'_> {
 }
 
 impl Diary {
+    /// Waits until the last one that the API server has is written down.
+    pub async fn caught_up(&self, story: &Story<'_>) -> Result<()> {
+        let last = story.status().await?;
+        let written = async {
+            while self.statuses.lock().last() != Some(&last) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(LIMIT, written).await.context("the watch has not told of the last status")
+    }
+
     /// What has been written down so far.
     pub fn statuses(&self) -> Vec<ReleaseStatus> {
         self.statuses.lock().clone()

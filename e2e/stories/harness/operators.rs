@@ -1,6 +1,7 @@
 //! Operators that a story may end.
 
 use anyhow::Result;
+use jiff::Timestamp;
 use lockkeeper_e2e::Operator;
 
 use super::Story;
@@ -13,11 +14,13 @@ impl Story<'_> {
         self.operator_electing(&self.namespace).await
     }
 
-    /// The same, but its Lease and its log are named after `election`: it knows nothing of those of other elections.
+    /// The same, but its Lease, its log and, to begin with, its identity are named after `election`: it knows nothing of those of
+    /// other elections.
     pub async fn operator_electing(&self, election: &str) -> Result<Operator> {
         let selector = format!("--release-selector={OWN_OPERATOR}={}", self.namespace);
         let lease = format!("--lease-name=lockkeeper-{election}");
         let name = format!("operator-{election}");
-        self.stage.installation.operator(&self.stage.cluster, &name, &[&selector, &lease]).await
+        let identity = format!("--identity={election}-{}", Timestamp::now().as_millisecond());
+        self.stage.installation.operator(&self.stage.cluster, &name, &[&selector, &lease, &identity]).await
     }
 }

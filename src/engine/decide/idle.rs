@@ -5,7 +5,7 @@ use lockkeeper_api::{
     decision::Verdict,
     deployment_window::Exposure,
     names::{HOLD, PAUSED_BY},
-    release::{BlockedRevision, GoingBackCause, Phase, RevisionStatus},
+    release::{BlockedRevision, GoingBackCause, Phase, RevisionStatus, WorkloadRevision},
 };
 
 use super::{Doing, Run, Turn, Waits, earliest};
@@ -257,8 +257,16 @@ impl Run<'_> {
             doing.message = "giving back routes and Services of an earlier release".into();
             return Turn::Now(doing);
         }
-        if self.running(wanted) {
-            return Turn::Again;
+        if let Some(workloads) = self.complete(wanted) {
+            doing.writes.extend(self.manage());
+            if doing.writes.is_empty() || !self.faults.is_empty() {
+                self.found(wanted, workloads);
+                return Turn::Again;
+            }
+            // From when it is called stable on, no new template passes the release.
+            self.enter(Phase::Progressing);
+            doing.message = "taking over what runs".into();
+            return Turn::Now(doing);
         }
         if !self.faults.is_empty() && !matches!(self.next.phase, Phase::Progressing) {
             return Turn::Now(self.invalid());
@@ -315,27 +323,34 @@ impl Run<'_> {
             .collect()
     }
 
-    /// Takes what runs as stable, once every Deployment has rolled it out.
-    fn running(&mut self, wanted: &Wanted) -> bool {
+    /// Marks the Deployments as managed, and holds them where that is by pausing.
+    fn manage(&self) -> Vec<Write> {
+        let paused = self.plan.setting.paused_at_rest.then_some(true);
+        let goal = DeploymentGoal { paused, ..DeploymentGoal::default() };
+        let deployments = self.world.workloads.iter().filter_map(|view| view.deployment.as_ref());
+        deployments.filter_map(|deployment| write::deployment(&self.plan.name, deployment, &goal)).collect()
+    }
+
+    /// What runs, if every Deployment has rolled it out.
+    fn complete(&self, wanted: &Wanted) -> Option<Vec<WorkloadRevision>> {
         let mut workloads = Vec::new();
         for (part, view) in wanted.workloads.iter().zip(&self.world.workloads) {
-            let Some(deployment) = &view.deployment else { return false };
-            let Some(own) = view.replica_sets.iter().find(|rs| rs.controlled && rs.digest == deployment.digest) else {
-                return false;
-            };
+            let deployment = view.deployment.as_ref()?;
+            let own = view.replica_sets.iter().find(|rs| rs.controlled && rs.digest == deployment.digest)?;
             let complete = deployment.current
                 && deployment.updated == deployment.replicas
                 && deployment.available >= deployment.replicas
                 && deployment.status_replicas == deployment.replicas;
             if !complete {
-                return false;
+                return None;
             }
-            workloads.push(lockkeeper_api::release::WorkloadRevision {
-                hash: own.hash.clone(),
-                digest: own.version.clone(),
-                ..part.clone()
-            });
+            workloads.push(WorkloadRevision { hash: own.hash.clone(), digest: own.version.clone(), ..part.clone() });
         }
+        Some(workloads)
+    }
+
+    /// Takes what runs as stable.
+    fn found(&mut self, wanted: &Wanted, workloads: Vec<WorkloadRevision>) {
         let same = workloads.iter().zip(&wanted.workloads).all(|(own, wanted)| own.digest == wanted.digest);
         let images = self.world.workloads.iter().flat_map(|view| view.replica_sets.iter().filter(|rs| rs.controlled));
         let tag = images.flat_map(|rs| rs.images.values()).next().map(|image| crate::revision::tag(image));
@@ -351,7 +366,6 @@ impl Run<'_> {
         });
         self.enter(Phase::Stable);
         self.event("StableFound", false, format!("version {version} runs"));
-        true
     }
 
     /// The spec cannot work: all faults, nothing touched.
