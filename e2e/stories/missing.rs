@@ -101,10 +101,7 @@ pub async fn everything(story: &Story<'_>) -> Result<()> {
             "routes: [{kind: HTTPRoute, name: web}, {kind: HTTPRoute, name: other}]\n  pin: [internal]",
         )
         .replace("service: web\n", "service: front\n")
-        .replace(
-            "{setWeight: 50}",
-            "{setWeight: 50}, {approval: {name: go}}, {analysis: {policy: numbers, duration: 5s}}",
-        );
+        .replace("{setWeight: 50}", "{setWeight: 50}, {analysis: {policy: numbers, duration: 5s}}");
     story.release(&format!("{bad}rollbackPolicy: slo\n")).await?;
     invalid(
         story,
@@ -116,8 +113,7 @@ pub async fn everything(story: &Story<'_>) -> Result<()> {
             "Service internal does not exist",
             "HTTPRoute web sends nothing to Service front",
             "HTTPRoute other does not exist",
-            "steps[1].approval: no gate go",
-            "steps[2].analysis: RollbackPolicy numbers does not exist",
+            "steps[1].analysis: RollbackPolicy numbers does not exist",
             "rollbackPolicy: RollbackPolicy slo does not exist",
         ],
     )

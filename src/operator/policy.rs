@@ -74,9 +74,9 @@ fn status(context: &Arc<Context>, key: &Key, policy: &RollbackPolicy) -> Option<
             match context.trials.look(context, key, &plan, subject.as_ref(), times) {
                 Tried::UnderWay => return None,
                 Tried::Before => judge::follow(&plan, &before, &measured),
-                Tried::Now { answers, again } => {
+                Tried::Now { answers, about, again } => {
                     again.into_iter().for_each(|again| context.policies.add_at(key.clone(), again));
-                    judge::judge(&plan, &answers, subject.as_ref(), &measured)
+                    judge::judge(&plan, &answers, about.as_ref(), &measured)
                 }
             }
         }

@@ -21,7 +21,7 @@ const NO_RELEASE: &str = "NoRelease";
 const UNREACHABLE: &str = "Unreachable";
 
 /// The Release whose stable version a query is tried on: at rest there is no candidate.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Subject {
     release: String,
     stable: RevisionStatus,

@@ -48,6 +48,8 @@ pub enum Tried {
     Now {
         /// What came of it.
         answers: Answers,
+        /// What they were about.
+        about: Option<Subject>,
         /// When they are to be asked again; none if that is not worth it.
         again: Option<Instant>,
     },
@@ -60,6 +62,7 @@ pub struct Trials(Mutex<BTreeMap<Key, Trial>>);
 #[derive(Debug)]
 struct Trial {
     occasion: Occasion,
+    about: Option<Subject>,
     state: State,
 }
 
@@ -87,18 +90,21 @@ impl Trials {
     ) -> Tried {
         let occasion = Occasion { generation: times.generation, with_pods: subject.is_some() };
         let mut trials = self.0.lock();
-        match trials.get(policy).filter(|trial| trial.occasion == occasion).map(|trial| &trial.state) {
-            Some(State::UnderWay) => return Tried::UnderWay,
-            Some(State::Answered { answers, again: Some(again) }) if *again > Instant::now() => {
-                return Tried::Now { answers: answers.clone(), again: Some(*again) };
-            }
-            Some(State::Answered { answers, again: None }) if times.failed <= asked(answers) => {
-                return Tried::Now { answers: answers.clone(), again: None };
-            }
+        match trials.get(policy).filter(|trial| trial.occasion == occasion) {
             None if times.published.is_some() && times.failed <= times.published => return Tried::Before,
-            Some(State::Answered { .. }) | None => {}
+            None => {}
+            Some(Trial { state: State::UnderWay, .. }) => return Tried::UnderWay,
+            Some(Trial { state: State::Answered { answers, again }, about, .. }) => {
+                let holds = again.map_or_else(|| times.failed <= asked(answers), |again| again > Instant::now());
+                if holds {
+                    return Tried::Now { answers: answers.clone(), about: about.clone(), again: *again };
+                }
+            }
         }
-        trials.insert(policy.clone(), Trial { occasion: occasion.clone(), state: State::UnderWay });
+        trials.insert(
+            policy.clone(),
+            Trial { occasion: occasion.clone(), about: subject.cloned(), state: State::UnderWay },
+        );
         drop(trials);
         let facts = Subject::facts(subject, &policy.namespace);
         // All are due when they have never been measured and count since long ago.
