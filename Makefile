@@ -4,10 +4,10 @@ help: ## these targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: operator ## a good and a bad release under traffic; BAD_ERRORS=0: both good
-	cargo run --quiet -p lockkeeper-e2e --bin lockkeeper-demo
+	cargo run -p lockkeeper-e2e --bin lockkeeper-demo
 
 test: ## all tests: units and properties, then the local cluster
-	cargo test --workspace --lib --bins
+	cargo test --workspace --exclude lockkeeper-e2e --tests
 	$(MAKE) --no-print-directory e2e
 
 e2e: operator ## the local cluster only; STORY=name for some stories
@@ -21,10 +21,10 @@ crds: ## the custom resource definitions in crds/, from the types
 	cargo run --quiet -p lockkeeper -- crds --dir crds
 
 cluster: ## a local cluster for kubectl, until Ctrl-C
-	cargo run --quiet -p lockkeeper-e2e --bin lockkeeper-cluster
+	cargo run -p lockkeeper-e2e --bin lockkeeper-cluster
 
 clean: ## what was built here; the tools in the cache stay
 	cargo clean
 
 operator:
-	cargo build --quiet -p lockkeeper
+	cargo build -p lockkeeper
