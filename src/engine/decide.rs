@@ -15,18 +15,19 @@ mod fault;
 mod forward;
 mod idle;
 mod judge;
+mod measure;
 mod promote;
+mod wait;
 
 pub(crate) use back::ends_in;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use lockkeeper_api::release::{GoingBackCause, Phase, ReleaseStatus, RevisionStatus, WeightStatus};
+use lockkeeper_api::release::{Phase, ReleaseStatus, RevisionStatus, WeightStatus};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    analysis::{self, Facts, NOTHING, PolicyPlan, Side},
-    condition, contest,
+    analysis, condition, contest,
     converge::{Pending, Round, Scene},
     plan::Plan,
     revision::{Wanted, wanted},
@@ -224,67 +225,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The policies whose checks are armed now, each with the time from which it counts.
-    fn armed(&self) -> Vec<(&'a PolicyPlan, Timestamp)> {
-        let in_flight = match self.next.phase {
-            Phase::Progressing | Phase::Paused | Phase::Promoting | Phase::Baking => true,
-            Phase::Stable
-            | Phase::Waiting
-            | Phase::RollingBack
-            | Phase::RolledBack
-            | Phase::Aborted
-            | Phase::Rejected
-            | Phase::Invalid => false,
-        };
-        let mut armed = Vec::new();
-        if !in_flight {
-            return armed;
-        }
-        let exposed = self.next.exposed.as_ref().map(|t| t.0);
-        armed.extend(self.plan.policy.as_ref().zip(exposed));
-        if let Some((policy, started)) = self.analysis()
-            && armed.iter().all(|(armed, _)| armed.name != policy.name)
-        {
-            armed.push((policy, exposed.map_or(started, |exposed| started.max(exposed))));
-        }
-        armed
-    }
-
-    /// Folds the measurements that are new into the checks.
-    fn measured(&mut self) {
-        let policies = self.armed();
-        for (policy, _) in policies {
-            let before = self.next.checks.clone();
-            analysis::fold(policy, &mut self.next.checks, &self.world.measurements);
-            for check in &self.next.checks {
-                let old = before.iter().find(|old| old.name == check.name).map_or(0, |old| old.failures);
-                if check.failures > old {
-                    let note = check.message.clone().unwrap_or_else(|| format!("{} failed", check.name));
-                    self.events.push(Event { reason: "CheckFailed".into(), warning: true, note });
-                }
-            }
-        }
-    }
-
-    /// What placeholders in queries stand for.
-    fn facts(&self) -> Facts {
-        let side = |revision: Option<&RevisionStatus>| {
-            revision.map_or_else(|| Side { pods: NOTHING.to_owned(), ..Side::default() }, Side::of)
-        };
-        // After promotion the checks go on for the same version, against the one before.
-        let (candidate, stable) = match &self.next.candidate {
-            Some(candidate) => (Some(candidate), self.next.stable.as_ref()),
-            None => (self.next.stable.as_ref(), self.next.previous.as_ref()),
-        };
-        Facts {
-            namespace: self.plan.namespace.clone(),
-            release: self.plan.name.clone(),
-            version: candidate.map(|c| c.version.clone()).unwrap_or_default(),
-            candidate: side(candidate),
-            stable: side(stable),
-        }
-    }
-
     /// Completes the status and says when to look again.
     fn finish(mut self, before: &ReleaseStatus, mut doing: Doing) -> Outcome {
         let mut measure = Vec::new();
@@ -325,21 +265,6 @@ impl<'a> Run<'a> {
             wake: doing.wake,
             status: self.next,
         }
-    }
-
-    fn watched(&self) -> Vec<String> {
-        let revision = match self.next.phase {
-            Phase::Progressing | Phase::Paused | Phase::Promoting => self.next.candidate.as_ref(),
-            Phase::Baking => self.next.stable.as_ref(),
-            Phase::Stable
-            | Phase::Waiting
-            | Phase::RollingBack
-            | Phase::RolledBack
-            | Phase::Aborted
-            | Phase::Rejected
-            | Phase::Invalid => None,
-        };
-        revision.into_iter().flat_map(|r| r.workloads.iter().map(|w| w.hash.clone())).collect()
     }
 
     /// The finalizer, which must be there before the first effect.
@@ -387,24 +312,6 @@ impl<'a> Run<'a> {
         });
         let surplus = self.next.blocked.len().saturating_sub(BLOCKED_MAX);
         self.next.blocked.drain(..surplus);
-    }
-
-    /// How traffic and pods of the version left are treated, as the policy says.
-    fn is_gradual(cause: GoingBackCause) -> bool {
-        match cause {
-            GoingBackCause::CheckFailed
-            | GoingBackCause::Inconclusive
-            | GoingBackCause::CrashLoop
-            | GoingBackCause::Unavailable
-            | GoingBackCause::WindowClosed => true,
-            GoingBackCause::ProgressDeadlineExceeded
-            | GoingBackCause::Aborted
-            | GoingBackCause::RollbackRequested
-            | GoingBackCause::ReturnedToEarlierVersion
-            | GoingBackCause::Withdrawn
-            | GoingBackCause::Superseded
-            | GoingBackCause::Deleted => false,
-        }
     }
 }
 

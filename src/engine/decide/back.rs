@@ -120,6 +120,24 @@ impl Run<'_> {
         (share, next.filter(|_| share > 0))
     }
 
+    /// How traffic and pods of the version left are treated, as the policy says.
+    fn is_gradual(cause: GoingBackCause) -> bool {
+        match cause {
+            GoingBackCause::CheckFailed
+            | GoingBackCause::Inconclusive
+            | GoingBackCause::CrashLoop
+            | GoingBackCause::Unavailable
+            | GoingBackCause::WindowClosed => true,
+            GoingBackCause::ProgressDeadlineExceeded
+            | GoingBackCause::Aborted
+            | GoingBackCause::RollbackRequested
+            | GoingBackCause::ReturnedToEarlierVersion
+            | GoingBackCause::Withdrawn
+            | GoingBackCause::Superseded
+            | GoingBackCause::Deleted => false,
+        }
+    }
+
     /// A Deployment is gone, or another of its name has taken its place.
     pub(super) fn lost(&mut self) -> Option<Turn> {
         let stable = self.next.stable.clone()?;

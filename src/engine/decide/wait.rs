@@ -1,0 +1,117 @@
+//! Waiting: at gates before Start, and under a hold.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use lockkeeper_api::{
+    decision::Verdict,
+    deployment_window::Exposure,
+    release::{CheckOutcome, GateKind, GateState, Hold, Phase, RevisionStatus},
+};
+
+use super::{Doing, Run, Turn, Waits};
+use crate::{
+    converge::Round,
+    gate::{self, Question},
+};
+
+impl Run<'_> {
+    pub(super) fn ask(&self, exposure: Exposure, step_gate: Option<&str>) -> Vec<lockkeeper_api::release::GateStatus> {
+        gate::ask(&Question {
+            plan: self.plan,
+            world: self.world,
+            status: &self.next,
+            faults: &self.faults,
+            exposure,
+            step_gate,
+            now: self.now,
+        })
+    }
+
+    pub(super) fn waiting(&mut self) -> Turn {
+        let (Some(wanted), Some(candidate)) = (self.wanted.clone(), self.next.candidate.clone()) else {
+            self.enter(Phase::Stable);
+            return Turn::Again;
+        };
+        if !wanted.is(&candidate) {
+            self.clear_attempt();
+            self.enter(Phase::Stable);
+            return Turn::Again;
+        }
+        if self.refused(&candidate) {
+            return Turn::Again;
+        }
+        self.pause_or_resume();
+        self.next.gates = self.ask(Exposure::Start, None);
+        if gate::open(&self.next.gates) && self.next.hold.is_none() {
+            self.next.gates_at_start = Some(self.plan.gates.clone());
+            self.enter(Phase::Progressing);
+            self.event("ReleaseStarted", false, format!("version {} starts", candidate.version));
+            self.enter_step(0);
+            return Turn::Again;
+        }
+        let mut doing = self.at_gates(&format!("version {}", candidate.version));
+        // Held meanwhile, so that nobody's resume passes the gates.
+        let stable = self.next.stable.as_ref();
+        let joined = self.each(|scene, part| match stable.and_then(|stable| stable.workloads.get(part)) {
+            Some(live) if scene.work.images.is_empty() => {
+                let saved = scene.replica_set(&live.hash).and_then(|rs| scene.save(rs));
+                Round::write(scene.hold_at(&live.hash).into_iter().chain(saved))
+            }
+            Some(_) | None => Round::default(),
+        });
+        if !joined.writes.is_empty()
+            && let Some(turn) = self.marked(doing.message.clone())
+        {
+            return turn;
+        }
+        doing.writes = joined.writes;
+        Turn::Now(doing)
+    }
+
+    /// Ends a release that has not started, if somebody wants that.
+    pub(super) fn refused(&mut self, candidate: &RevisionStatus) -> bool {
+        let Some(command) = self.take(&[Verdict::Reject, Verdict::Abort]) else { return false };
+        let rejected = command.verdict == Verdict::Reject;
+        let (phase, word) = if rejected { (Phase::Rejected, "rejected") } else { (Phase::Aborted, "aborted") };
+        let message = format!("version {} was {word} {}", candidate.version, command.signed());
+        self.block(candidate, phase, &message);
+        self.event(if rejected { "Rejected" } else { "Aborted" }, true, message);
+        self.next.gates.clear();
+        self.next.hold = None;
+        self.enter(phase);
+        true
+    }
+
+    /// Waits at closed gates, or under a hold.
+    pub(super) fn at_gates(&self, what: &str) -> Doing {
+        let closed = self.next.gates.iter().filter(|gate| gate.state == GateState::Closed);
+        let gates = closed.map(|gate| format!("gate {} is closed: {}", gate.name, gate.message));
+        let hold = self.next.hold.iter().map(|hold| hold.message.clone());
+        let reasons: Vec<_> = hold.chain(gates).collect();
+        let wake = self.next.gates.iter().filter_map(|gate| gate.next_change.as_ref().map(|t| t.0)).min();
+        let faulty = self.next.gates.iter().any(|g| g.kind == GateKind::Validity && g.state == GateState::Closed);
+        let waits = if faulty { Waits::Mending } else { Waits::Decision };
+        Doing { message: format!("{what} waits: {}", reasons.join("; ")), waits, wake, ..Doing::default() }
+    }
+
+    pub(super) fn pause_or_resume(&mut self) -> bool {
+        let mut resumed = false;
+        while let Some(command) = self.take(&[Verdict::Pause, Verdict::Resume]) {
+            if command.verdict == Verdict::Pause {
+                self.hold_by("PausedByPerson", format!("paused {}", command.signed()));
+            } else {
+                resumed = true;
+                self.event("Resumed", false, format!("resumed {}", command.signed()));
+                self.next.hold = None;
+                for check in self.next.checks.iter_mut().filter(|c| c.outcome != CheckOutcome::Success) {
+                    (check.failures, check.errors, check.outcome) = (0, 0, CheckOutcome::Pending);
+                }
+            }
+        }
+        resumed
+    }
+
+    pub(super) fn hold_by(&mut self, reason: &str, message: String) {
+        self.event("Paused", true, message.clone());
+        self.next.hold = Some(Hold { reason: reason.into(), message, since: Time(self.now) });
+    }
+}
