@@ -6,7 +6,7 @@ use lockkeeper_api::{
     decision::Verdict,
     deployment_window::Exposure,
     release::{GoingBackCause, Phase, RevisionStatus},
-    rollback_policy::OnFailure,
+    rollback_policy::{OnFailure, OnInconclusive},
 };
 
 use super::{Doing, Run, Turn, Waits, clock, earliest};
@@ -161,12 +161,23 @@ impl Run<'_> {
             return Some(Turn::Again);
         }
         for (policy, _) in self.armed() {
-            if let analysis::Verdict::Failed { follows: OnFailure::Rollback, message, .. } =
-                analysis::verdict(policy, &self.next.checks)
-            {
-                self.leave_stable(previous, GoingBackCause::CheckFailed, message);
-                return Some(Turn::Again);
-            }
+            let (cause, message) = match analysis::verdict(policy, &self.next.checks) {
+                analysis::Verdict::Failed { follows: OnFailure::Rollback, message, .. } => {
+                    (GoingBackCause::CheckFailed, message)
+                }
+                analysis::Verdict::Inconclusive { message, .. }
+                    if policy.on_inconclusive == OnInconclusive::Rollback =>
+                {
+                    (GoingBackCause::Inconclusive, message)
+                }
+                // Nothing is left that a pause could hold.
+                analysis::Verdict::Failed { .. }
+                | analysis::Verdict::Inconclusive { .. }
+                | analysis::Verdict::NoDataYet(_)
+                | analysis::Verdict::Fine => continue,
+            };
+            self.leave_stable(previous, cause, message);
+            return Some(Turn::Again);
         }
         None
     }
