@@ -30,6 +30,7 @@ mod resynced;
 mod rolled_back;
 mod routes;
 mod scaled;
+mod shared_policy;
 mod slow;
 mod suspended;
 mod two_operators;
@@ -189,6 +190,7 @@ fn stories(policies: MutatingPolicies, place: Option<(&Handle, &Arc<Stage>)>) ->
         orphan::given_back,
         orphan::unproven_stays_paused,
         policy_status::tried_before_it_is_needed,
+        shared_policy::admitted_by_label,
         two_workloads::one_fails,
         two_workloads::both_promoted,
         vanished::stable_replica_set,

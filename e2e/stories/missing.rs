@@ -80,7 +80,9 @@ pub async fn rollback_policy(story: &Story<'_>) -> Result<()> {
     let before = app.specs().await?;
     let since = Timestamp::now();
     story.release(&format!("{SPEC}rollbackPolicy: slo\n")).await?;
-    invalid(story, since, &["rollbackPolicy: RollbackPolicy slo does not exist in this namespace: create it"]).await?;
+    let fault =
+        "rollbackPolicy: RollbackPolicy slo does not exist in this namespace or in lockkeeper-system: create it";
+    invalid(story, since, &[fault]).await?;
     story.apply(POLICY).await?;
     goes_on(&app, before).await
 }

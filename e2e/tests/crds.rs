@@ -16,6 +16,7 @@ use kube::{Api, ResourceExt};
 use libtest_mimic::{Arguments, Failed, Trial};
 use lockkeeper_e2e::{Cluster, Options, User, reexec_in_network_namespace, wait};
 use tokio::runtime::Runtime;
+use tokio::time::{sleep, timeout};
 
 /// For the API server to serve a kind.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -119,12 +120,28 @@ async fn structural(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// What kubectl explains is published a while after a kind is served.
+async fn published(cluster: &Cluster) -> Result<()> {
+    let missing = async || {
+        let page = cluster.kubectl(User::Admin, ["get", "--raw", "/openapi/v3/apis/lockkeeper.dev/v1alpha1"]).await;
+        let page = page.unwrap_or_default();
+        KINDS.into_iter().find(|kind| !page.contains(&format!("/{kind}/{{name}}\"")))
+    };
+    let all = async {
+        while missing().await.is_some() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(LIMIT, all).await.context("the kinds are not published in OpenAPI")
+}
+
 async fn explained(cluster: &Cluster) -> Result<()> {
     // Told as one line: where it is broken depends on the width.
     let explain = async |field: &str| {
         let text = cluster.kubectl(User::Admin, ["explain", field]).await?;
         anyhow::Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
     };
+    published(cluster).await?;
     let spec = explain("release.spec").await?;
     for words in ["progressDeadline", "Default 10m", "workloads", "-required-", "suspend"] {
         ensure!(spec.contains(words), "{words} is missing in:\n{spec}");

@@ -81,6 +81,7 @@ fn tests(place: Option<(&Runtime, &Arc<Cluster>)>, mode: PolicyMode) -> Vec<Tria
         ),
         trial!("each verdict needs its own verb", decisions::verbs),
         trial!("gates, strategy and rollbackPolicy change only with the verb govern", decisions::govern),
+        trial!("each role of people shows what has happened to a release", decisions::described),
         trial!("the operator may do what it needs and nothing else", operator::rights),
         trial!("the operator's own writes pass every policy", operator::unaffected),
     ];

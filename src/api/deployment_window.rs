@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::scalar::Duration;
+use crate::{scalar::Duration, selector};
 
 /// When Releases may increase exposure (Allow) and when they must not (Freeze). Windows in the operator's namespace and
 /// in the Release's own are two layers: in each that has an Allow window selecting the Release, one must be open; an
@@ -40,12 +40,12 @@ pub struct DeploymentWindowSpec {
     pub schedule: Schedule,
     /// Labels of the Releases that the window is about; default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "label_selector")]
+    #[schemars(schema_with = "selector::schema")]
     pub release_selector: Option<LabelSelector>,
     /// Labels of the namespaces whose Releases the window is about; default: every namespace. Only for windows in the
     /// operator's own namespace; elsewhere a window is about its own namespace, and the field is a fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "label_selector")]
+    #[schemars(schema_with = "selector::schema")]
     pub namespace_selector: Option<LabelSelector>,
     /// Which increases of exposure the window is about; 1 to 3 distinct ones, default all three.
     #[serde(default = "covers_default")]
@@ -218,55 +218,6 @@ fn time_zone(_: &mut SchemaGenerator) -> Schema {
     let rule = "self.matches('^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$') && self != 'Local' && \
         timestamp(0).getHours(self) >= 0";
     text(64, rule, "use the IANA name of a zone, like Europe/Berlin, America/New_York or UTC")
-}
-
-/// A label selector whose operators and their values are checked on the way in; at most 32 labels and 32 requirements.
-fn label_selector(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "object",
-        "properties": {
-            "matchLabels": {
-                "description": "Labels that must all be there with these values; at most 32.",
-                "type": "object",
-                "maxProperties": 32,
-                "additionalProperties": {"type": "string", "maxLength": 63},
-            },
-            "matchExpressions": {
-                "description": "Requirements that must all hold; at most 32.",
-                "type": "array",
-                "maxItems": 32,
-                "items": {
-                    "type": "object",
-                    "required": ["key", "operator"],
-                    "properties": {
-                        "key": {
-                            "description": "Name of the label.",
-                            "type": "string",
-                            "minLength": 1,
-                            "maxLength": 317,
-                        },
-                        "operator": {
-                            "description": "In and NotIn compare with values; NotIn also holds without the label. \
-                                            Exists and DoesNotExist take none.",
-                            "type": "string",
-                            "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
-                        },
-                        "values": {
-                            "description": "Values for In (at least one) and NotIn (at least one); at most 64.",
-                            "type": "array",
-                            "maxItems": 64,
-                            "items": {"type": "string", "maxLength": 63},
-                        },
-                    },
-                    "x-kubernetes-validations": [{
-                        "rule": "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
-                        "message": "In and NotIn need values, at least one; Exists and DoesNotExist take none",
-                    }],
-                },
-            },
-        },
-        "x-kubernetes-map-type": "atomic",
-    })
 }
 
 impl TryFrom<ScheduleFields> for Schedule {

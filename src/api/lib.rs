@@ -13,6 +13,7 @@ pub mod rollback_policy;
 mod rule;
 pub mod scalar;
 mod schema;
+mod selector;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -1,14 +1,15 @@
 //! RollbackPolicy: what is measured, and when a release goes back.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{release::CheckOutcome, rule, scalar::Duration};
+use crate::{release::CheckOutcome, rule, scalar::Duration, selector};
 
 /// What is measured while a new version gets traffic, and when it goes back. Armed by a Release's `rollbackPolicy` during
-/// every step and the bake, or by an `analysis` step.
+/// every step and the bake, or by an `analysis` step. A Release means by a name the policy in its own namespace or, where
+/// there is none, that in the operator's, if it admits the Release's namespace.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "lockkeeper.dev",
@@ -46,6 +47,12 @@ pub struct RollbackPolicySpec {
     /// How long the policy stays armed after promotion, with the old version kept beside; default 0s.
     #[serde(default)]
     pub bake: Duration,
+    /// Labels of the other namespaces whose Releases may use the policy; `{}` is every namespace, and the default is none.
+    /// Only for policies in the operator's own namespace; elsewhere a policy is for its own namespace, and the field is
+    /// a fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "selector::schema")]
+    pub allow_namespaces: Option<LabelSelector>,
 }
 
 /// One check: a query, its bounds and how often it may miss them.
@@ -196,7 +203,7 @@ pub struct RollbackPolicyStatus {
     /// The `metadata.generation` that this status speaks of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// How many Releases use it.
+    /// How many Releases use it, of all namespaces that it admits.
     pub used_by: u32,
     /// The last result of each check's query.
     #[serde(skip_serializing_if = "Vec::is_empty")]

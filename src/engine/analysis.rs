@@ -15,7 +15,7 @@ mod query;
 mod tests;
 mod verdict;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use lockkeeper_api::{
@@ -31,6 +31,7 @@ pub use self::{
     fold::fold,
     verdict::{Verdict, conclude, meaningful, verdict},
 };
+use crate::window::selector;
 
 /// A RollbackPolicy that can work.
 #[derive(Clone, Debug)]
@@ -173,6 +174,10 @@ impl PolicyPlan {
         let mut faults = Vec::new();
         if spec.checks.is_empty() {
             faults.push("checks is empty: add a check".to_owned());
+        }
+        if let Some(Err(fault)) = spec.allow_namespaces.as_ref().map(|allow| selector::matches(allow, &BTreeMap::new()))
+        {
+            faults.push(format!("allowNamespaces: {fault}"));
         }
         let mut seen = BTreeSet::new();
         for check in &spec.checks {

@@ -13,6 +13,7 @@ mod digest;
 mod gate;
 pub mod plan;
 mod revision;
+pub mod sharing;
 pub mod traffic;
 mod verdict;
 pub mod window;

@@ -26,6 +26,9 @@ pub struct Setting {
     pub approving_service_accounts: Vec<String>,
 }
 
+/// The RollbackPolicies that a Release names, by name: each that there is, or why this Release cannot use it.
+pub type Policies = BTreeMap<String, Result<RollbackPolicySpec, String>>;
+
 /// A Release, parsed.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -122,22 +125,24 @@ impl WorkloadPlan {
 }
 
 impl Plan {
-    /// Parses a Release with the policies it names (`policies` holds those that exist, by name).
-    pub fn parse(release: &Release, policies: &BTreeMap<String, RollbackPolicySpec>, setting: Setting) -> Self {
+    /// Parses a Release with the policies it names.
+    pub fn parse(release: &Release, policies: &Policies, setting: Setting) -> Self {
         let metadata = &release.metadata;
         let spec = &release.spec;
         let Strategy::Canary(canary) = &spec.strategy;
         let mut faults = Vec::new();
-        let mut policy = |name: &str, field: &str| match policies.get(name).map(|spec| PolicyPlan::parse(name, spec)) {
-            Some(Ok(plan)) => Some(plan),
-            Some(Err(found)) => {
-                faults.extend(found.into_iter().map(|fault| format!("RollbackPolicy {name}: {fault}")));
-                None
-            }
-            None => {
-                faults.push(format!("{field}: RollbackPolicy {name} does not exist in this namespace: create it"));
-                None
-            }
+        let mut policy = |name: &str, field: &str| {
+            let found = match policies.get(name) {
+                Some(Ok(spec)) => PolicyPlan::parse(name, spec).map_err(|found| {
+                    found.into_iter().map(|fault| format!("RollbackPolicy {name}: {fault}")).collect()
+                }),
+                Some(Err(refusal)) => Err(vec![format!("{field}: {refusal}")]),
+                None => Err(vec![format!(
+                    "{field}: RollbackPolicy {name} does not exist in this namespace or in {}: create it",
+                    setting.operator_namespace
+                )]),
+            };
+            found.map_err(|found| faults.extend(found)).ok()
         };
         let armed = spec.rollback_policy.as_deref().and_then(|name| policy(name, "rollbackPolicy"));
         let mut analyses = BTreeMap::new();

@@ -15,10 +15,11 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ApiResource, DynamicObject, TypeMeta};
 use lockkeeper_api::{
-    Decision, DeploymentWindow, Release, RollbackPolicy,
+    Decision, DeploymentWindow, Release, RollbackPolicy, RollbackPolicySpec,
     deployment_window::{DeploymentWindowSpec, DeploymentWindowStatus, Schedule, WindowAction},
 };
 use lockkeeper_engine::{
+    sharing::{Caller, Located},
     window::WindowView,
     world::{DecisionView, ServiceView},
 };
@@ -201,7 +202,7 @@ impl Cache {
         let key = key(resource, &object.metadata);
         let mut state = self.state.write();
         let before = Touched::by(&state, resource, &key, &self.operator_namespace);
-        let kept = state.keep(resource, &key, object, now);
+        let kept = state.keep(resource, &key, object, now, &self.operator_namespace);
         let place = (resource, key.clone());
         match &kept {
             Ok(true) => drop(state.unreadable.remove(&place)),
@@ -262,12 +263,41 @@ impl Cache {
 }
 
 impl State {
+    /// The RollbackPolicy that a Release of this namespace means by a name, or why it may not use it; none if there is no such
+    /// policy. One in the Release's own namespace comes before one of the platform's.
+    pub fn policy(
+        &self,
+        namespace: &str,
+        name: &str,
+        operator_namespace: &str,
+    ) -> Option<(Key, Result<&RollbackPolicySpec, String>)> {
+        let keys = touched::meant(name, namespace, operator_namespace);
+        let (key, policy) = keys.into_iter().find_map(|key| self.policies.get(&key).map(|policy| (key, policy)))?;
+        let none = BTreeMap::new();
+        let labels = self.namespaces.get(&Key::new("", namespace)).unwrap_or(&none);
+        let located = Located { namespace: &key.namespace, name, spec: &policy.spec };
+        let misplaced = located.misplaced(operator_namespace).map(|fault| format!("RollbackPolicy {name}: {fault}"));
+        let refusal = misplaced.or_else(|| located.refusal(&Caller { namespace, labels }));
+        Some((key, refusal.map_or(Ok(&policy.spec), Err)))
+    }
+
+    /// The Releases that use a RollbackPolicy, wherever they are.
+    pub fn users(&self, policy: &Key, operator_namespace: &str) -> Vec<(Key, Arc<Release>)> {
+        let named = self.users.of(Resource::RollbackPolicy, policy).into_iter();
+        let uses = |release: &Key| {
+            let found = self.policy(&release.namespace, &policy.name, operator_namespace);
+            found.is_some_and(|(key, usable)| key == *policy && usable.is_ok())
+        };
+        named.filter(uses).filter_map(|key| self.releases.get(&key).cloned().map(|release| (key, release))).collect()
+    }
+
     fn keep(
         &mut self,
         resource: Resource,
         key: &Key,
         object: DynamicObject,
         now: Timestamp,
+        operator_namespace: &str,
     ) -> Result<bool, Box<Unreadable>> {
         let version = view::version(&object.metadata);
         let at = key.clone();
@@ -276,7 +306,7 @@ impl State {
                 let release = Arc::new(typed::<Release>(resource, key, object)?);
                 let kept = self.releases.put(at, version, |_| release.clone());
                 if kept {
-                    self.users.set(key, &release);
+                    self.users.set(key, &release, operator_namespace);
                 }
                 kept
             }
@@ -373,3 +403,6 @@ fn closing(metadata: ObjectMeta, fault: &Unreadable) -> DeploymentWindow {
     };
     DeploymentWindow { metadata, spec, status: None }
 }
+
+#[cfg(test)]
+mod tests;

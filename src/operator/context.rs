@@ -29,6 +29,7 @@ use crate::{
     publish::Memory,
     queue::Queue,
     server::{Readiness, Requirement},
+    settings::WatchNamespaces,
     throttle::Throttle,
 };
 
@@ -70,6 +71,8 @@ pub struct Parts {
     pub leadership: Leadership,
     /// What the installation decides.
     pub setting: Setting,
+    /// Where Releases are handled.
+    pub namespaces: WatchNamespaces,
     /// Which Releases are handled.
     pub releases: Selector,
     /// What this process lacks.
@@ -99,6 +102,8 @@ pub struct Context {
     pub leadership: Leadership,
     /// What the installation decides.
     pub setting: Setting,
+    /// Where Releases are handled.
+    pub namespaces: WatchNamespaces,
     /// Series.
     pub metrics: Metrics,
     /// Deployments without a Release that are due.
@@ -164,6 +169,7 @@ impl Context {
             random,
             identity,
             policies,
+            namespaces,
             releases,
             readiness,
         } = parts;
@@ -190,6 +196,7 @@ impl Context {
             clock,
             leadership,
             setting,
+            namespaces,
             selector: releases,
             metrics,
         }))
@@ -199,6 +206,18 @@ impl Context {
     pub fn handles(&self, release: &Release) -> bool {
         let none = BTreeMap::new();
         self.selector.matches(release.metadata.labels.as_ref().unwrap_or(&none))
+    }
+
+    /// Whether this operator writes the status of a window or policy. It reads those of the platform wherever it works, but one that
+    /// does not handle their namespace may see only a part of the Releases that they are about: several would contradict each other.
+    pub fn speaks_of(&self, object: &Key) -> bool {
+        self.namespaces.covers(&object.namespace)
+    }
+
+    /// Which RollbackPolicy a Release means by a name, if there is one.
+    pub fn policy_of(&self, release: &Key, name: &str) -> Option<Key> {
+        let state = self.cache.read();
+        state.policy(&release.namespace, name, &self.setting.operator_namespace).map(|(key, _)| key)
     }
 
     /// Whether the API server vouches for the authors of Decisions.

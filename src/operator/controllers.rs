@@ -32,8 +32,6 @@ const POLICIES: &str = "app.kubernetes.io/part-of=lockkeeper";
 /// What is watched, and how much is done at once.
 #[derive(Clone, Debug)]
 pub struct Scope {
-    /// Where Releases are handled.
-    pub namespaces: WatchNamespaces,
     /// Whether the API server has mutating admission policies.
     pub mutating: bool,
     /// Releases that are worked on at the same time.
@@ -115,7 +113,7 @@ fn watches(context: &Context, scope: &Scope) -> Vec<Watch> {
             | Resource::HTTPRoute
             | Resource::Namespace => all,
         };
-        let mut namespaces: BTreeSet<&str> = match &scope.namespaces {
+        let mut namespaces: BTreeSet<&str> = match &context.namespaces {
             WatchNamespaces::All => {
                 watches.push(Watch { resource, namespace: None, config });
                 continue;
@@ -123,8 +121,8 @@ fn watches(context: &Context, scope: &Scope) -> Vec<Watch> {
             WatchNamespaces::Only(namespaces) => namespaces.iter().map(|namespace| namespace.as_str()).collect(),
         };
         match resource {
-            // The platform's windows are there.
-            Resource::DeploymentWindow => {
+            // The platform's are there.
+            Resource::DeploymentWindow | Resource::RollbackPolicy => {
                 namespaces.insert(own);
             }
             Resource::ValidatingAdmissionPolicy
@@ -135,7 +133,6 @@ fn watches(context: &Context, scope: &Scope) -> Vec<Watch> {
                 continue;
             }
             Resource::Release
-            | Resource::RollbackPolicy
             | Resource::Decision
             | Resource::Deployment
             | Resource::ReplicaSet

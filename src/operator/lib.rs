@@ -7,6 +7,8 @@ pub mod condition;
 pub mod context;
 pub mod controllers;
 pub mod events;
+#[cfg(test)]
+mod fixture;
 pub mod leader;
 pub mod measure;
 pub mod metrics;

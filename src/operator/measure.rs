@@ -95,7 +95,7 @@ impl Measures {
             let (context, release) = (context.clone(), release.clone());
             tokio::spawn(async move {
                 let answer = context.measures.measure(&context, &request).await;
-                let policy = request.check.split_once('/').map(|(policy, _)| Key::new(&release.namespace, policy));
+                let policy = request.check.split_once('/').and_then(|(policy, _)| context.policy_of(&release, policy));
                 if context.measures.answered(&release, &candidate, request.check, answer.measurement) {
                     context.releases.add(release);
                     let soon = tokio::time::Instant::now() + POLICY_FOLLOWS;

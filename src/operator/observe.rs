@@ -1,8 +1,8 @@
 //! The observed world of one Release, gathered from the cache; no request is made.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use lockkeeper_api::{Release, RollbackPolicySpec, release::Phase};
+use lockkeeper_api::{Release, release::Phase};
 use lockkeeper_engine::{
     plan::{Plan, WorkloadPlan},
     window::WindowView,
@@ -22,13 +22,11 @@ pub fn release(context: &Context, key: &Key) -> Option<Arc<Release>> {
 /// What the user wants.
 pub fn plan(context: &Context, key: &Key, release: &Release) -> Plan {
     let state = context.cache.read();
-    let policies: BTreeMap<String, RollbackPolicySpec> = touched::policies(release)
-        .filter_map(|name| {
-            let policy = state.policies.get(&Key::new(&key.namespace, name))?;
-            Some((name.to_owned(), policy.spec.clone()))
-        })
-        .collect();
-    Plan::parse(release, &policies, context.setting.clone())
+    let policies = touched::policies(release).filter_map(|name| {
+        let (_, policy) = state.policy(&key.namespace, name, &context.setting.operator_namespace)?;
+        Some((name.to_owned(), policy.cloned()))
+    });
+    Plan::parse(release, &policies.collect(), context.setting.clone())
 }
 
 /// What is there.

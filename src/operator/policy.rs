@@ -11,7 +11,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 use lockkeeper_api::{Release, RollbackPolicy, rollback_policy::RollbackPolicyStatus};
-use lockkeeper_engine::analysis::{Measurement, PolicyPlan, Reading};
+use lockkeeper_engine::{
+    analysis::{Measurement, PolicyPlan, Reading},
+    sharing::Located,
+};
 use serde_json::json;
 use tracing::debug;
 
@@ -22,7 +25,7 @@ use self::{
 };
 use crate::{
     act::{Actor, Refusal},
-    cache::{Key, Resource, touched},
+    cache::{Key, Resource},
     condition::{Verdict, ready},
     context::Context,
     publish,
@@ -30,6 +33,9 @@ use crate::{
 
 /// Looks at a policy once.
 pub async fn reconcile(context: Arc<Context>, key: Key) {
+    if !context.speaks_of(&key) {
+        return;
+    }
     let Some(policy) = context.cache.read().policies.get(&key).cloned() else {
         context.trials.forget(&key);
         return context.backoff.reset(&(Resource::RollbackPolicy, key));
@@ -57,8 +63,16 @@ pub async fn reconcile(context: Arc<Context>, key: Key) {
 fn status(context: &Arc<Context>, key: &Key, policy: &RollbackPolicy) -> Option<RollbackPolicyStatus> {
     let before = policy.status.clone().unwrap_or_default();
     let generation = policy.metadata.generation;
-    let users = users(context, key);
-    let (checks, verdict) = match PolicyPlan::parse(&key.name, &policy.spec) {
+    let operator_namespace = &context.setting.operator_namespace;
+    let users = context.cache.read().users(key, operator_namespace);
+    let located = Located { namespace: &key.namespace, name: &key.name, spec: &policy.spec };
+    let misplaced = located.misplaced(operator_namespace);
+    let parsed = match (PolicyPlan::parse(&key.name, &policy.spec), misplaced) {
+        (Ok(_), Some(misplaced)) => Err(vec![misplaced]),
+        (Err(faults), misplaced) => Err(faults.into_iter().chain(misplaced).collect()),
+        (parsed, None) => parsed,
+    };
+    let (checks, verdict) = match parsed {
         Err(faults) => {
             context.trials.forget(key);
             (Vec::new(), Verdict::of(&faults))
@@ -87,14 +101,6 @@ fn status(context: &Arc<Context>, key: &Key, policy: &RollbackPolicy) -> Option<
         checks,
         conditions: vec![ready(&before.conditions, generation, verdict, context.clock.now())],
     })
-}
-
-/// The Releases that use a policy.
-fn users(context: &Context, key: &Key) -> Vec<(Key, Arc<Release>)> {
-    let state = context.cache.read();
-    let releases = state.releases.within(&key.namespace);
-    let uses = |release: &Release| touched::policies(release).any(|name| name == key.name);
-    releases.filter(|(_, release)| uses(release)).map(|(key, release)| (key.clone(), release.clone())).collect()
 }
 
 /// The latest measurement of each check by a release that is under way.

@@ -170,3 +170,6 @@ fn count(context: &Context, key: &Key, before: &ReleaseStatus, after: &ReleaseSt
 pub fn reference(release: &Release) -> ObjectReference {
     release.object_ref(&())
 }
+
+#[cfg(test)]
+mod tests;

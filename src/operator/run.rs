@@ -149,14 +149,11 @@ async fn operate(
         metrics,
         provider,
         random: Box::new(fastrand::f64),
+        namespaces: settings.watch_namespaces.clone(),
         releases: settings.release_selector.selector().clone(),
         identity: settings.identity.clone(),
     })?;
-    let scope = Scope {
-        namespaces: settings.watch_namespaces.clone(),
-        mutating: facts.mutating,
-        concurrency: settings.concurrency,
-    };
+    let scope = Scope { mutating: facts.mutating, concurrency: settings.concurrency };
     let (stop_standing, standing) = oneshot::channel::<()>();
     let elect = async move {
         match election {

@@ -40,7 +40,10 @@ pub struct Settings {
 
     /// Namespaces whose Releases are handled, comma separated, or * for all
     ///
-    /// The operator needs its rights only there and in its own namespace.
+    /// The operator needs its rights only there and in its own namespace. Windows and policies of its own namespace hold
+    /// for these Releases in any case, but their status (when they are active, how many Releases they are about, the results
+    /// of queries) is written only by an operator that handles that namespace too, and counts the Releases that it sees: where
+    /// several operators share one namespace of their own, name it for one of them.
     #[arg(long, env = "LOCKKEEPER_WATCH_NAMESPACES", value_name = "NAMES", default_value = "*")]
     pub watch_namespaces: WatchNamespaces,
 
@@ -178,6 +181,16 @@ impl fmt::Display for WatchNamespaces {
         match self {
             Self::All => f.write_str("*"),
             Self::Only(names) => f.write_str(&names.iter().map(Namespace::as_str).collect::<Vec<_>>().join(",")),
+        }
+    }
+}
+
+impl WatchNamespaces {
+    /// Whether Releases of this namespace are handled.
+    pub fn covers(&self, namespace: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.iter().any(|name| name.as_str() == namespace),
         }
     }
 }

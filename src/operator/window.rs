@@ -19,6 +19,9 @@ use crate::{
 
 /// Looks at a window once, and again when it changes by itself.
 pub async fn reconcile(context: Arc<Context>, key: Key) {
+    if !context.speaks_of(&key) {
+        return;
+    }
     let Some(window) = context.cache.read().windows.get(&key).cloned() else { return };
     let started = Instant::now();
     let now = context.clock.now();
@@ -68,5 +71,58 @@ fn status(context: &Context, window: &WindowEntry, state: Option<&State>, now: T
         next_end: state.and_then(|state| state.next_end).map(Time),
         releases: selected(context, &window.view),
         conditions: vec![ready(before, window.generation, Verdict::of(&faults), now)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use http_body_util::BodyExt;
+    use kube::{Client, api::DynamicObject, client::Body};
+
+    use super::*;
+    use crate::{
+        context::Parts,
+        fixture::{PLATFORM, parts},
+    };
+
+    /// How often an operator that handles these namespaces writes the status of a window of the platform's that it has just seen.
+    async fn written(namespaces: &str) -> usize {
+        let written = Arc::new(AtomicUsize::new(0));
+        let window = json!({
+            "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "DeploymentWindow",
+            "metadata": {"name": "freeze", "namespace": PLATFORM, "uid": "u", "resourceVersion": "1"},
+            "spec": {
+                "action": "Freeze",
+                "schedule": {"from": "2001-01-01T00:00:00", "until": "2001-01-02T00:00:00", "timeZone": "UTC"},
+            },
+        });
+        let (count, answer) = (written.clone(), window.to_string().into_bytes());
+        let server = tower::service_fn(move |request: http::Request<Body>| {
+            count.fetch_add(1, Ordering::SeqCst);
+            let answer = answer.clone();
+            async move {
+                let body = request.into_body().collect().await.unwrap().to_bytes();
+                assert!(body.windows(7).any(|part| part == b"/status"));
+                Ok::<_, Infallible>(http::Response::new(Body::from(answer)))
+            }
+        });
+        let own = parts(Client::new(server, "shop"));
+        let context = Context::new(Parts { namespaces: namespaces.parse().unwrap(), ..own }).unwrap();
+        let window: DynamicObject = serde_json::from_value(window).unwrap();
+        context.cache.put(Resource::DeploymentWindow, window, context.clock.now()).unwrap();
+        reconcile(context, Key::new(PLATFORM, "freeze")).await;
+        written.load(Ordering::SeqCst)
+    }
+
+    #[tokio::test]
+    async fn of_several_operators_only_one_that_handles_the_windows_namespace_speaks_of_it() {
+        assert_eq!(written("shop").await, 0);
+        assert_eq!(written("shop,lockkeeper-system").await, 1);
+        assert_eq!(written("*").await, 1);
     }
 }

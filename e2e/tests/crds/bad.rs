@@ -131,6 +131,11 @@ fn bad_policies() -> Vec<Change> {
         ("/spec/checks/0/failureLimit", json!(1001), &["less than or equal to 1000"]),
         ("/spec/checks/0/consecutiveErrorLimit", json!(-1), &["greater than or equal to 0"]),
         ("/spec/checks/0/onFailure", json!("Revert"), &["supported values: \"Rollback\", \"Pause\", \"Notify\""]),
+        (
+            "/spec/allowNamespaces",
+            json!({"matchExpressions": [{"key": "team", "operator": "In"}]}),
+            &["In and NotIn need values, at least one"],
+        ),
         ("/spec/checks/0/initialDelay", json!("soon"), &DURATION[..]),
         ("/spec/workload", json!({"crashLoops": "Ignore"}), &["supported values: \"Rollback\", \"Pause\", \"Notify\""]),
         ("/spec/onInconclusive", json!("Promote"), &["supported values: \"Pause\", \"Rollback\""]),

@@ -74,6 +74,35 @@ pub async fn verbs(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// To each who has nothing but one of the roles, `kubectl describe` shows the Release with its events.
+pub async fn described(cluster: &Cluster) -> Result<()> {
+    let place = Place::install(cluster, "described").await?;
+    let release = place.get("release/web").await?;
+    let uid = release.0["metadata"]["uid"].as_str().context("no uid")?;
+    let event = format!(
+        "
+apiVersion: v1
+kind: Event
+metadata: {{name: started}}
+involvedObject: {{apiVersion: lockkeeper.dev/v1alpha1, kind: Release, namespace: described, name: web, uid: {uid}}}
+reason: ReleaseStarted
+message: version 2.0.0
+type: Normal
+"
+    );
+    place.run(cluster.kubeconfig(User::Admin), &["create", "-f", "-"], &event).await?;
+    for role in ["viewer", "releaser", "approver", "oncall", "governor"] {
+        let (role, user) = (format!("--clusterrole=lockkeeper-{role}"), format!("only-{role}"));
+        place.kubectl(User::Admin, &["create", "rolebinding", &user, &role, &format!("--user={user}")]).await?;
+        // What the other API group shows is the same, and asked for by `kubectl events`.
+        for arguments in [&["describe", "release/web"][..], &["get", "events.events.k8s.io"]] {
+            let shown = place.kubectl(User::Admin, &[&["--as", &user], arguments].concat()).await?;
+            ensure!(shown.contains("ReleaseStarted"), "{user} does not see events by {arguments:?}: {shown}");
+        }
+    }
+    Ok(())
+}
+
 pub async fn govern(cluster: &Cluster) -> Result<()> {
     let place = Place::install(cluster, "govern").await?;
     let gates = |gates: &str| format!(r#"{{"spec":{{"gates":{gates}}}}}"#);

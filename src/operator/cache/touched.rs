@@ -50,10 +50,10 @@ impl Touched {
             Resource::Release => {
                 touched.releases.insert(key.clone());
                 if let Some(release) = state.releases.get(key) {
-                    let policies = policies(release).map(|name| Key::new(&key.namespace, name)).collect();
+                    let policies = policies(release).flat_map(|name| meant(name, &key.namespace, operator_namespace));
                     touched.facts = Some(Facts {
                         labels: release.metadata.labels.clone().unwrap_or_default(),
-                        policies,
+                        policies: policies.collect(),
                         deployments: workloads(release).map(|name| Key::new(&key.namespace, name)).collect(),
                         stable: release.status.as_ref().is_some_and(|status| status.stable.is_some()),
                     });
@@ -67,7 +67,8 @@ impl Touched {
                 touched.releases = all(&key.namespace);
             }
             Resource::RollbackPolicy => {
-                touched.policies.insert(key.clone());
+                // The platform's policy of the same name is meant no more, or again.
+                touched.policies.extend(meant(&key.name, &key.namespace, operator_namespace));
                 touched.releases = users(resource, &key.name);
             }
             Resource::Decision => {
@@ -96,6 +97,8 @@ impl Touched {
             Resource::Namespace => {
                 touched.releases = state.releases.within(&key.name).map(|(key, _)| key.clone()).collect();
                 touched.windows = state.windows.within(operator_namespace).map(|(key, _)| key.clone()).collect();
+                let named = state.releases.within(&key.name).flat_map(|(_, release)| policies(release));
+                touched.policies = named.map(|name| Key::new(operator_namespace, name)).collect();
             }
             Resource::ValidatingAdmissionPolicy
             | Resource::ValidatingAdmissionPolicyBinding
@@ -134,7 +137,7 @@ impl Touched {
     }
 }
 
-/// Which Releases name an object.
+/// Which Releases name an object; for a policy, also one that they would mean if there were none nearer.
 #[derive(Debug, Default)]
 pub(super) struct Users {
     by_object: BTreeMap<(Resource, Key), BTreeSet<Key>>,
@@ -142,12 +145,12 @@ pub(super) struct Users {
 }
 
 impl Users {
-    fn of(&self, resource: Resource, key: &Key) -> BTreeSet<Key> {
+    pub(super) fn of(&self, resource: Resource, key: &Key) -> BTreeSet<Key> {
         self.by_object.get(&(resource, key.clone())).cloned().unwrap_or_default()
     }
 
-    pub(super) fn set(&mut self, key: &Key, release: &Release) {
-        let named = named(key, release);
+    pub(super) fn set(&mut self, key: &Key, release: &Release, operator_namespace: &str) {
+        let named = named(key, release, operator_namespace);
         if self.by_release.get(key) == Some(&named) {
             return;
         }
@@ -170,9 +173,10 @@ impl Users {
     }
 }
 
-fn named(key: &Key, release: &Release) -> BTreeSet<(Resource, Key)> {
+fn named(key: &Key, release: &Release, operator_namespace: &str) -> BTreeSet<(Resource, Key)> {
     let at = |resource, name: &str| (resource, Key::new(&key.namespace, name));
-    let mut named: BTreeSet<_> = policies(release).map(|name| at(Resource::RollbackPolicy, name)).collect();
+    let policies = policies(release).flat_map(|name| meant(name, &key.namespace, operator_namespace));
+    let mut named: BTreeSet<_> = policies.map(|policy| (Resource::RollbackPolicy, policy)).collect();
     for workload in &release.spec.workloads {
         named.insert(at(Resource::Deployment, &workload.target.name));
         if let Some(stable) = &workload.service {
@@ -201,6 +205,11 @@ pub fn left_by<'a>(state: &'a State, deployment: &Key) -> Option<&'a str> {
 /// Names of the Deployments that a Release manages.
 fn workloads(release: &Release) -> impl Iterator<Item = &str> {
     release.spec.workloads.iter().map(|workload| workload.target.name.as_str())
+}
+
+/// The policies that a Release of this namespace may mean by a name: its own namespace's, else the platform's.
+pub(super) fn meant(name: &str, namespace: &str, operator_namespace: &str) -> [Key; 2] {
+    [namespace, operator_namespace].map(|namespace| Key::new(namespace, name))
 }
 
 /// Names of the policies that a Release uses.

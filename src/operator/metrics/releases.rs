@@ -76,11 +76,30 @@ type Counts = BTreeMap<(String, &'static str), u64>;
 /// The outcomes that are 0 from a namespace's first release on: a counter that begins with 1 hides its first event from `increase`.
 const OUTCOMES: [&str; 5] = ["Succeeded", "RolledBack", "Superseded", "Aborted", "Rejected"];
 
+/// The causes of a rollback, which are 0 at first for the same reason.
+const CAUSES: [&str; 12] = [
+    "CheckFailed",
+    "Inconclusive",
+    "CrashLoop",
+    "Unavailable",
+    "ProgressDeadlineExceeded",
+    "WindowClosed",
+    "Aborted",
+    "RollbackRequested",
+    "ReturnedToEarlierVersion",
+    "Withdrawn",
+    "Superseded",
+    "Deleted",
+];
+
 impl Releases {
     pub(super) fn put(&self, sample: ReleaseSample) {
         let mut state = self.0.lock();
         for outcome in OUTCOMES {
             state.finished.entry((sample.namespace.clone(), outcome)).or_default();
+        }
+        for cause in CAUSES {
+            state.rollbacks.entry((sample.namespace.clone(), cause)).or_default();
         }
         state.samples.insert((sample.namespace.clone(), sample.name.clone()), Arc::new(sample));
     }
@@ -212,6 +231,8 @@ fn counts(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, label: &s
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::metrics::Metrics;
 
@@ -246,7 +267,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.release(sample("shop", "checkout"));
         metrics.finished("shop", "Succeeded");
-        metrics.rolled_back("shop", "Checks");
+        metrics.rolled_back("shop", "CheckFailed");
         let expected = [
             r#"release_phase{namespace="shop",release="checkout",phase="Progressing"} 1.0"#,
             r#"release_info{namespace="shop",release="checkout",version="2.4.0"} 1.0"#,
@@ -263,9 +284,25 @@ mod tests {
             r#"releases_finished_total{namespace="shop",outcome="RolledBack"} 0"#,
             r#"releases_finished_total{namespace="shop",outcome="Succeeded"} 1"#,
             r#"releases_finished_total{namespace="shop",outcome="Superseded"} 0"#,
-            r#"rollbacks_total{namespace="shop",cause="Checks"} 1"#,
         ];
-        assert_eq!(lines(&metrics), expected);
+        let (causes, others): (Vec<_>, _) =
+            lines(&metrics).into_iter().partition(|line| line.starts_with("rollbacks_total"));
+        assert_eq!(others, expected);
+        let expected = CAUSES.map(|cause| {
+            let count = u8::from(cause == "CheckFailed");
+            format!(r#"rollbacks_total{{namespace="shop",cause="{cause}"}} {count}"#)
+        });
+        assert_eq!(BTreeSet::from_iter(causes), BTreeSet::from(expected));
+    }
+
+    #[test]
+    fn every_cause_of_the_status_is_counted_from_0_on() {
+        let release = lockkeeper_api::crds().into_iter().find(|crd| crd.spec.names.kind == "Release").unwrap();
+        let schema = serde_json::to_value(&release.spec.versions[0].schema).unwrap();
+        let words =
+            &schema["openAPIV3Schema"]["properties"]["status"]["properties"]["goingBack"]["properties"]["cause"];
+        let words: BTreeSet<_> = words["enum"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+        assert_eq!(words, BTreeSet::from(CAUSES));
     }
 
     #[test]
@@ -286,11 +323,11 @@ mod tests {
             metrics.release(sample("shop", name));
         }
         metrics.release(sample("shopping", "list"));
-        metrics.rolled_back("shop", "Checks");
+        metrics.rolled_back("shop", "CheckFailed");
 
         metrics.forget("shop", "cart");
         assert!(lines(&metrics).iter().all(|line| !line.contains("cart")));
-        assert!(lines(&metrics).contains(&r#"rollbacks_total{namespace="shop",cause="Checks"} 1"#.into()));
+        assert!(lines(&metrics).contains(&r#"rollbacks_total{namespace="shop",cause="CheckFailed"} 1"#.into()));
 
         metrics.forget("shop", "checkout");
         assert!(lines(&metrics).iter().all(|line| line.contains(r#"namespace="shopping""#)), "{:#?}", lines(&metrics));

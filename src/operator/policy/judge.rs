@@ -23,7 +23,7 @@ const UNREACHABLE: &str = "Unreachable";
 /// The Release whose stable version a query is tried on: at rest there is no candidate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subject {
-    release: String,
+    release: Key,
     stable: RevisionStatus,
 }
 
@@ -32,7 +32,7 @@ impl Subject {
     pub fn among(users: &[(Key, Arc<Release>)]) -> Option<Self> {
         users.iter().find_map(|(key, release)| {
             let stable = release.status.as_ref()?.stable.clone()?;
-            Some(Self { release: key.name.clone(), stable })
+            Some(Self { release: key.clone(), stable })
         })
     }
 
@@ -44,8 +44,8 @@ impl Subject {
             |subject| Side::of(&subject.stable),
         );
         Facts {
-            namespace: namespace.to_owned(),
-            release: subject.map_or_else(nothing, |subject| subject.release.clone()),
+            namespace: subject.map_or(namespace, |subject| &subject.release.namespace).to_owned(),
+            release: subject.map_or_else(nothing, |subject| subject.release.name.clone()),
             version: side.version.clone(),
             candidate: side.clone(),
             stable: side,

@@ -6,19 +6,16 @@ use std::{
 };
 
 use http_body_util::BodyExt;
-use kube::{Client, api::DynamicObject, client::Body, core::Selector};
+use kube::{Client, api::DynamicObject, client::Body};
 use lockkeeper_adapters::metric::{self, MetricSource, Pending, Sample};
-use lockkeeper_engine::plan::Setting;
 use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::*;
 use crate::{
-    context::{Clock, Parts},
-    leader::Leadership,
-    metrics::Metrics,
-    policies::{PolicyMode, PolicySettings},
-    server::Readiness,
+    context::Parts,
+    fixture::{PLATFORM, parts},
+    settings::WatchNamespaces,
 };
 
 #[derive(Default)]
@@ -44,6 +41,10 @@ struct House {
 }
 
 fn house() -> House {
+    house_of(WatchNamespaces::All)
+}
+
+fn house_of(namespaces: WatchNamespaces) -> House {
     let provider = Arc::new(Provider::default());
     let written: Arc<Mutex<Vec<Value>>> = Arc::default();
     let stored: Arc<Mutex<Option<DynamicObject>>> = Arc::default();
@@ -61,29 +62,8 @@ fn house() -> House {
             Ok::<_, Infallible>(http::Response::new(Body::from(json!(object).to_string().into_bytes())))
         }
     });
-    let context = Context::new(Parts {
-        client: Client::new(server, "shop"),
-        clock: Clock::new(Timestamp::now),
-        leadership: Leadership::always(),
-        setting: Setting {
-            operator_namespace: "lockkeeper-system".into(),
-            settle: jiff::SignedDuration::ZERO,
-            paused_at_rest: false,
-            approving_service_accounts: Vec::new(),
-        },
-        releases: Selector::default(),
-        readiness: Readiness::default(),
-        metrics: Metrics::new(),
-        provider: Some(provider.clone()),
-        random: Box::new(|| 1.0),
-        identity: "test".into(),
-        policies: PolicySettings {
-            operator_user: "operator".into(),
-            approving_service_accounts: Vec::new(),
-            mode: PolicyMode::Mutating,
-        },
-    })
-    .unwrap();
+    let own = parts(Client::new(server, "shop"));
+    let context = Context::new(Parts { provider: Some(provider.clone()), namespaces, ..own }).unwrap();
     House { context, provider, written, stored }
 }
 
@@ -108,7 +88,11 @@ impl House {
 
     /// Looks at the policy until nothing is under way any more.
     async fn look(&self) {
-        let key = Key::new("shop", "slo");
+        self.look_in("shop").await;
+    }
+
+    async fn look_in(&self, namespace: &str) {
+        let key = Key::new(namespace, "slo");
         for _ in 0..100 {
             reconcile(self.context.clone(), key.clone()).await;
             tokio::task::yield_now().await;
@@ -154,4 +138,16 @@ async fn a_policy_with_faults_is_not_asked_about() {
         (&json!("False"), &json!("Invalid"))
     );
     assert!(status["conditions"][0]["message"].as_str().unwrap().contains("unknown placeholder canary"), "{status}");
+}
+
+#[tokio::test]
+async fn of_several_operators_only_one_that_handles_the_policys_namespace_speaks_of_it() {
+    for (namespaces, written) in [("shop", 0), ("shop,lockkeeper-system", 1), ("*", 1)] {
+        let house = house_of(namespaces.parse().unwrap());
+        let mut shared = policy(1, 1, Value::Null);
+        shared.metadata.namespace = Some(PLATFORM.into());
+        house.put(shared);
+        house.look_in(PLATFORM).await;
+        assert_eq!((house.asked(), house.written.lock().len()), (written, written), "{namespaces}");
+    }
 }

@@ -129,7 +129,8 @@ impl Lab {
     }
 
     pub fn plan(&self, release: &Release) -> Plan {
-        Plan::parse(release, &self.policies, self.setting.clone())
+        let policies = self.policies.iter().map(|(name, spec)| (name.clone(), Ok(spec.clone()))).collect();
+        Plan::parse(release, &policies, self.setting.clone())
     }
 
     pub fn world(&self, plan: &Plan) -> World {

@@ -27,7 +27,7 @@ fn subject() -> Subject {
         since: Time(at(0)),
         requested_by: None,
     };
-    Subject { release: "shop".into(), stable }
+    Subject { release: Key::new("team", "shop"), stable }
 }
 
 fn measurement(second: i64, reading: Reading) -> Measurement {
@@ -55,7 +55,7 @@ fn a_value_out_of_bounds_is_a_result_and_no_fault_of_the_policy() {
     assert_eq!((checks[0].outcome, checks[0].value.as_deref()), (CheckOutcome::Failure, Some("0.5")));
     assert_eq!((checks[1].outcome, checks[1].measured.0), (CheckOutcome::Success, at(10)));
     assert!(
-        verdict.ready && verdict.message.contains("1.0.0") && verdict.message.contains("Release shop"),
+        verdict.ready && verdict.message.contains("1.0.0") && verdict.message.contains("Release team/shop"),
         "{verdict:?}"
     );
 }
