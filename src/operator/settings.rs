@@ -32,7 +32,7 @@ static IDENTITY: LazyLock<String> =
 /// What the operator is to do, and where.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// The operator's own namespace: here are its Lease and the platform's windows, policies and connections
+    /// The operator's own namespace: here are its Lease and the platform's windows and policies
     ///
     /// Default: $POD_NAMESPACE, else the namespace of the pod's service account, else lockkeeper-system.
     #[arg(long, env = "LOCKKEEPER_NAMESPACE", value_name = "NAME", default_value = OWN_NAMESPACE.as_str(), hide_default_value = true)]
@@ -75,9 +75,9 @@ pub struct Settings {
     #[arg(long, env = "LOCKKEEPER_APPROVING_SERVICE_ACCOUNTS", value_name = "NAMES", value_delimiter = ',')]
     pub approving_service_accounts: Vec<ServiceAccount>,
 
-    /// Prometheus that checks without a connection of their own ask, like http://prometheus.monitoring:9090
+    /// Prometheus that the checks of RollbackPolicies ask, like http://prometheus.monitoring:9090
     ///
-    /// Default: none; such checks are then reported as faults of their policy.
+    /// Default: none; each check is then an error, and its policy is not Ready.
     #[arg(long, env = "LOCKKEEPER_PROMETHEUS_URL", value_name = "URL")]
     pub prometheus_url: Option<Endpoint>,
 
