@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use futures::{StreamExt, pin_mut};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watch_object, watcher};
@@ -110,6 +110,27 @@ where
         bail!("waited {} s for {kind} ({labels}) to {what}; last seen: {names:?}", within.as_secs());
     }
     Ok(last)
+}
+
+/// Asks again and again until the answer is no error, and returns it: for what has no watch.
+///
+/// `what` completes the sentence "waited 60 s for ..." of the error.
+///
+/// # Errors
+/// After `within`, with the last error.
+pub async fn answer<T>(what: &str, within: Duration, ask: impl AsyncFn() -> Result<T>) -> Result<T> {
+    let mut last = anyhow!("there is no answer");
+    let found = timeout(within, async {
+        loop {
+            match ask().await {
+                Ok(answer) => return answer,
+                Err(error) => last = error,
+            }
+            sleep(ASK_AGAIN).await;
+        }
+    })
+    .await;
+    found.map_err(|_| anyhow!("waited {} s for {what}: {last:#}", within.as_secs()))
 }
 
 fn shown(object: &impl Serialize) -> String {

@@ -41,79 +41,39 @@ mod vanished;
 mod verdicts;
 mod windows;
 
-use std::sync::Arc;
+use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use harness::{Stage, Story};
-use libtest_mimic::{Arguments, Failed, Trial};
-use lockkeeper_e2e::{MutatingPolicies, reexec_in_network_namespace};
-use tokio::runtime::{Handle, Runtime};
+use lockkeeper_e2e::{MutatingPolicies, Suite, Test};
 
-fn main() {
-    reexec_in_network_namespace();
-    if let Err(error) = run() {
-        eprintln!("error: {error:#}");
-        std::process::exit(1);
-    }
-}
-
-fn run() -> Result<()> {
-    let mut arguments = Arguments::from_args();
+fn main() -> ExitCode {
     // They wait most of the time.
-    arguments.test_threads.get_or_insert(6);
-    let runtime = Runtime::new()?;
-    let mut failed = false;
-    for policies in [MutatingPolicies::Served, MutatingPolicies::Absent] {
-        let trials = stories(policies, None);
-        if arguments.list {
-            let _ = libtest_mimic::run(&arguments, trials);
-        } else if trials.iter().any(|trial| is_chosen(&arguments, trial.name())) {
-            failed |= told(&runtime, &arguments, policies)?;
+    Suite::main(6, |suite| {
+        for policies in [MutatingPolicies::Served, MutatingPolicies::Absent] {
+            suite.run(Stage::set(policies), stories(policies))?;
         }
-    }
-    if failed {
-        std::process::exit(101);
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
-fn is_chosen(arguments: &Arguments, name: &str) -> bool {
-    let is = |text: &String| if arguments.exact { name == text } else { name.contains(text.as_str()) };
-    arguments.filter.as_ref().is_none_or(is) && !arguments.skip.iter().any(is)
-}
-
-/// Tells the chosen stories on a cluster of this kind. Says whether one has failed.
-fn told(runtime: &Runtime, arguments: &Arguments, policies: MutatingPolicies) -> Result<bool> {
-    let stage = Arc::new(runtime.block_on(Stage::set(policies))?);
-    let conclusion = libtest_mimic::run(arguments, stories(policies, Some((runtime.handle(), &stage))));
-    if conclusion.has_failed() {
-        stage.cluster.keep_logs();
-        eprintln!("logs: {}", stage.cluster.logs().display());
+/// Begins a story of this name, with a namespace of its own, and tells it.
+async fn told(stage: &Stage, name: &str, tell: impl AsyncFnOnce(&Story<'_>) -> Result<()>) -> Result<()> {
+    let story = Story::begin(stage, name).await?;
+    match tell(&story).await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(anyhow!("{error:#}\n{}", harness::shown(&story).await)),
     }
-    let stage = Arc::into_inner(stage);
-    runtime.block_on(stage.map_or_else(|| unreachable!("no story runs any more"), Stage::strike))?;
-    Ok(conclusion.has_failed())
 }
 
-fn stories(policies: MutatingPolicies, place: Option<(&Handle, &Arc<Stage>)>) -> Vec<Trial> {
-    let place = place.map(|(handle, stage)| (handle.clone(), stage.clone()));
+fn stories(policies: MutatingPolicies) -> Vec<Test<Stage>> {
     // `module::function` is the name and, with dashes, the namespace.
     macro_rules! stories {
         ($($module:ident :: $story:ident),* $(,)?) => {
-            vec![$({
-                let place = place.clone();
-                Trial::test(concat!(stringify!($module), "::", stringify!($story)), move || match place {
-                    Some((handle, stage)) => handle.block_on(async {
-                        let name = concat!(stringify!($module), "-", stringify!($story));
-                        let story = Story::begin(&stage, name).await.map_err(failed)?;
-                        match $module::$story(&story).await {
-                            Ok(()) => Ok(()),
-                            Err(error) => Err(Failed::from(format!("{error:#}\n{}", harness::shown(&story).await))),
-                        }
-                    }),
-                    None => Ok(()),
-                })
-            }),*]
+            vec![$(Test::new(
+                concat!(stringify!($module), "::", stringify!($story)),
+                async |stage: &Stage| told(stage, concat!(stringify!($module), "-", stringify!($story)), $module::$story).await,
+            )),*]
         };
     }
     if policies == MutatingPolicies::Absent {
@@ -234,8 +194,4 @@ fn stories(policies: MutatingPolicies, place: Option<(&Handle, &Arc<Stage>)>) ->
         routes::other_services,
         routes::none,
     ]
-}
-
-fn failed(error: anyhow::Error) -> Failed {
-    format!("{error:#}").into()
 }

@@ -6,71 +6,37 @@ mod crds {
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::DynamicObject;
 use kube::{Api, ResourceExt};
-use libtest_mimic::{Arguments, Failed, Trial};
-use lockkeeper_e2e::{Cluster, Options, User, reexec_in_network_namespace, wait};
-use tokio::runtime::Runtime;
-use tokio::time::{sleep, timeout};
+use lockkeeper_e2e::{Cluster, Options, Suite, Test, User, wait};
 
 /// For the API server to serve a kind.
 const LIMIT: Duration = Duration::from_secs(60);
 /// The kinds, by plural name.
 const KINDS: [&str; 4] = ["releases", "deploymentwindows", "rollbackpolicies", "decisions"];
 
-fn main() {
-    reexec_in_network_namespace();
-    if let Err(error) = run() {
-        eprintln!("error: {error:#}");
-        std::process::exit(1);
-    }
+fn main() -> ExitCode {
+    let tests = vec![
+        Test::new("every definition is structural and its kind is served", structural),
+        Test::new("kubectl explain tells units, defaults and limits", explained),
+        Test::new("plain kubectl apply takes every definition without a warning", plain_apply),
+        Test::new("every sample is taken without a warning", samples),
+        Test::new("what is wrong is refused with the mend", crds::bad::refused),
+    ];
+    Suite::main(4, |suite| suite.run(installed(), tests))
 }
 
-fn run() -> Result<()> {
-    let arguments = Arguments::from_args();
-    if arguments.list {
-        libtest_mimic::run(&arguments, tests(None)).exit();
-    }
-    let runtime = Runtime::new()?;
-    let cluster = runtime.block_on(async {
-        let cluster = Cluster::start(Options { prometheus: false, ..Options::default() }).await?;
-        install(&cluster).await?;
-        cluster.create_namespace("shop").await?;
-        anyhow::Ok(Arc::new(cluster))
-    })?;
-    let conclusion = libtest_mimic::run(&arguments, tests(Some((&runtime, &cluster))));
-    if conclusion.has_failed() {
-        cluster.keep_logs();
-    }
-    runtime.block_on(Arc::into_inner(cluster).context("a test still runs")?.stop())?;
-    conclusion.exit()
-}
-
-fn tests(place: Option<(&Runtime, &Arc<Cluster>)>) -> Vec<Trial> {
-    let place = place.map(|(runtime, cluster)| (runtime.handle().clone(), cluster.clone()));
-    macro_rules! trial {
-        ($name:literal, $test:path) => {{
-            let place = place.clone();
-            Trial::test($name, move || match place {
-                Some((handle, cluster)) => {
-                    handle.block_on($test(&cluster)).map_err(|error| Failed::from(format!("{error:#}")))
-                }
-                None => Ok(()),
-            })
-        }};
-    }
-    vec![
-        trial!("every definition is structural and its kind is served", structural),
-        trial!("kubectl explain tells units, defaults and limits", explained),
-        trial!("plain kubectl apply takes every definition without a warning", plain_apply),
-        trial!("every sample is taken without a warning", samples),
-        trial!("what is wrong is refused with the mend", crds::bad::refused),
-    ]
+/// A cluster with the kinds and a namespace `shop`.
+async fn installed() -> Result<Cluster> {
+    let cluster = Cluster::start(Options { prometheus: false, ..Options::default() }).await?;
+    install(&cluster).await?;
+    cluster.create_namespace("shop").await?;
+    Ok(cluster)
 }
 
 fn repository(path: &str) -> PathBuf {
@@ -120,26 +86,14 @@ async fn structural(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// What kubectl explains is published, and listed as published, a while after a kind is served.
-async fn published(cluster: &Cluster) -> Result<()> {
-    let all = async {
-        for kind in KINDS {
-            while cluster.kubectl(User::Admin, ["explain", kind]).await.is_err() {
-                sleep(Duration::from_millis(200)).await;
-            }
-        }
-    };
-    timeout(LIMIT, all).await.context("the kinds are not published in OpenAPI")
-}
-
 async fn explained(cluster: &Cluster) -> Result<()> {
     // Told as one line: where it is broken depends on the width.
     let explain = async |field: &str| {
         let text = cluster.kubectl(User::Admin, ["explain", field]).await?;
         anyhow::Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
     };
-    published(cluster).await?;
-    let spec = explain("release.spec").await?;
+    // What it reads is published a moment after a kind is established.
+    let spec = wait::answer("kubectl explain to know releases", LIMIT, async || explain("release.spec").await).await?;
     for words in ["progressDeadline", "Default 10m", "workloads", "-required-", "suspend"] {
         ensure!(spec.contains(words), "{words} is missing in:\n{spec}");
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use lockkeeper_e2e::{Cluster, Installation, MutatingPolicies, Operator, Options};
+use lockkeeper_e2e::{Cluster, Fixture, Installation, MutatingPolicies, Operator, Options};
 
 /// Label of a Release that the shared operator leaves alone, because its story ends operators; the value is the namespace.
 pub const OWN_OPERATOR: &str = "own-operator";
@@ -39,9 +39,15 @@ impl Stage {
         let entries = self.cluster.logs().read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
         entries.filter(|path| is_operator_log(path)).collect()
     }
+}
+
+impl Fixture for Stage {
+    fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
 
     /// Ends the operator as an installation is taken down, and then the cluster.
-    pub async fn strike(self) -> Result<()> {
+    async fn tear_down(self) -> Result<()> {
         let status = self.operator.process.terminate(super::LIMIT).await?;
         if !status.success() {
             self.cluster.keep_logs();

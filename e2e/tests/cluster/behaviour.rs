@@ -7,7 +7,6 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use lockkeeper_e2e::{Behaviour, Cluster, Load, http_get, wait};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
 
 use super::fixture::{App, LIMIT, until};
 
@@ -36,17 +35,14 @@ pub async fn errors(cluster: &Cluster) -> Result<()> {
 /// Waits until Prometheus has this value, which it learns with its next scrape.
 async fn scraped(cluster: &Cluster, query: &str, value: f64) -> Result<Value> {
     let url = format!("{}/api/v1/query?query={}", cluster.prometheus_url()?, escaped(query));
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let answer: Value = serde_json::from_slice(&http_get(&url).await?.body)?;
-        let result = &answer["data"]["result"][0];
+    wait::answer(&format!("{query} to be {value}"), LIMIT, async || {
+        let mut answer: Value = serde_json::from_slice(&http_get(&url).await?.body)?;
+        let result = answer["data"]["result"][0].take();
         let seen = result["value"][1].as_str().and_then(|text| text.parse::<f64>().ok());
-        if seen == Some(value) {
-            return Ok(result.clone());
-        }
-        ensure!(Instant::now() < deadline, "waited for {query} to be {value}; last seen: {answer}");
-        sleep(Duration::from_millis(200)).await;
-    }
+        ensure!(seen == Some(value), "it is {result}");
+        Ok(result)
+    })
+    .await
 }
 
 fn escaped(query: &str) -> String {
