@@ -71,7 +71,7 @@ enum Environment {
 
 impl Cluster {
     /// Starts a cluster of our own and returns when it can run pods and route requests to them; or takes the one that
-    /// `LOCKKEEPER_KUBECONFIG` names (with `LOCKKEEPER_GATEWAY_URL` and `LOCKKEEPER_PROMETHEUS_URL`).
+    /// `LOCKKEEPER_KUBECONFIG` names (with `LOCKKEEPER_E2E_GATEWAY_URL` and `LOCKKEEPER_E2E_PROMETHEUS_URL`).
     ///
     /// On SIGINT or SIGTERM the whole process ends from then on, with everything in it.
     ///
@@ -117,7 +117,7 @@ impl Cluster {
     pub fn prometheus_url(&self) -> Result<&str> {
         match &self.prometheus_url {
             Some(url) => Ok(url),
-            None => bail!("there is no Prometheus: set Options.prometheus, or LOCKKEEPER_PROMETHEUS_URL"),
+            None => bail!("there is no Prometheus: set Options.prometheus, or LOCKKEEPER_E2E_PROMETHEUS_URL"),
         }
     }
 

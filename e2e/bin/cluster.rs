@@ -142,8 +142,8 @@ async fn print_how_to_use(directory: &Path, tools: &Tools, ready: &Ready) -> Res
     let shown = directory.display();
     println!("export KUBECONFIG={shown}/{}", User::Admin.name());
     println!("export PATH={}:$PATH", programs.display());
-    println!("export LOCKKEEPER_GATEWAY_URL=http://127.0.0.1:{gateway}");
-    println!("export LOCKKEEPER_PROMETHEUS_URL=http://127.0.0.1:{prometheus}");
+    println!("export LOCKKEEPER_E2E_GATEWAY_URL=http://127.0.0.1:{gateway}");
+    println!("export LOCKKEEPER_E2E_PROMETHEUS_URL=http://127.0.0.1:{prometheus}");
     let others: Vec<&str> = User::ALL.into_iter().skip(1).map(User::name).collect();
     println!("# Other people, beside it: {}", others.join(", "));
     println!("# Logs: {}", ready.logs.display());

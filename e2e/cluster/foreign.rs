@@ -45,9 +45,10 @@ impl Foreign {
     /// Where the gateway and Prometheus of that cluster listen, as the environment says.
     pub fn addresses() -> Result<(String, Option<String>)> {
         let url = |name: &str| std::env::var(name).ok().filter(|url| !url.is_empty());
-        let gateway = url("LOCKKEEPER_GATEWAY_URL")
-            .context("set LOCKKEEPER_GATEWAY_URL to where the gateway of that cluster listens, as http://host:port")?;
-        Ok((gateway, url("LOCKKEEPER_PROMETHEUS_URL")))
+        let gateway = url("LOCKKEEPER_E2E_GATEWAY_URL").context(
+            "set LOCKKEEPER_E2E_GATEWAY_URL to where the gateway of that cluster listens, as http://host:port",
+        )?;
+        Ok((gateway, url("LOCKKEEPER_E2E_PROMETHEUS_URL")))
     }
 }
 

@@ -85,14 +85,14 @@ fn it_is_reachable_from_outside_and_ends_when_asked() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let url = |name: &str| running.exports[name].as_str();
-        let prometheus = format!("{}/-/ready", url("LOCKKEEPER_PROMETHEUS_URL"));
+        let prometheus = format!("{}/-/ready", url("LOCKKEEPER_E2E_PROMETHEUS_URL"));
         assert!(http_get(&prometheus).await.expect("Prometheus answers").status.is_success());
-        let gateway = http_get(url("LOCKKEEPER_GATEWAY_URL")).await.expect("the gateway answers");
+        let gateway = http_get(url("LOCKKEEPER_E2E_GATEWAY_URL")).await.expect("the gateway answers");
         assert_eq!(gateway.status.as_u16(), 404, "no route yet");
 
         // The same library, on a cluster that it has not started.
         let kubeconfig = Path::new(url("KUBECONFIG"));
-        let cluster = Cluster::open(kubeconfig, url("LOCKKEEPER_GATEWAY_URL"), None).await.expect("it opens");
+        let cluster = Cluster::open(kubeconfig, url("LOCKKEEPER_E2E_GATEWAY_URL"), None).await.expect("it opens");
         cluster.create_namespace("outside").await.expect("as admin");
         let hers = "{apiVersion: v1, kind: Namespace, metadata: {name: hers}}";
         let refused = format!("{:#}", cluster.apply_as(User::Alice, hers).await.expect_err("she may not"));

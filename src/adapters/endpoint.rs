@@ -37,7 +37,7 @@ pub enum EndpointError {
     #[error("write http:// or https://, a host and perhaps a port and a path, like http://prometheus.monitoring:9090")]
     Malformed,
     /// It has a user or a password in it, which would be shown in logs.
-    #[error("credentials do not belong into an address: use a connection with a secretRef")]
+    #[error("leave credentials out of the address, which logs show: a proxy in front of the server can add them")]
     Credentials,
     /// It has more than a path.
     #[error("leave out what follows the path: queries are added to it")]

@@ -352,8 +352,9 @@ impl Run<'_> {
     /// Takes what runs as stable.
     fn found(&mut self, wanted: &Wanted, workloads: Vec<WorkloadRevision>) {
         let same = workloads.iter().zip(&wanted.workloads).all(|(own, wanted)| own.digest == wanted.digest);
-        let images = self.world.workloads.iter().flat_map(|view| view.replica_sets.iter().filter(|rs| rs.controlled));
-        let tag = images.flat_map(|rs| rs.images.values()).next().map(|image| crate::revision::tag(image));
+        let views = self.world.workloads.iter().zip(&workloads);
+        let running = views.flat_map(|(view, own)| view.replica_sets.iter().filter(|rs| rs.hash == own.hash));
+        let tag = running.flat_map(|rs| rs.images.values()).next().map(|image| crate::revision::tag(image));
         let revision = crate::revision::digest_of(&workloads);
         let version = if same { wanted.version.clone() } else { tag.unwrap_or_else(|| revision.clone()) };
         self.clear_attempt();

@@ -117,7 +117,7 @@ fn a_wrong_value_is_refused_with_the_flag_and_what_to_write() {
         ("--release-selector=a>1", "notin (a,b)"),
         ("--prometheus-url=prometheus:9090", "http://"),
         ("--prometheus-url=ftp://prometheus", "http://"),
-        ("--prometheus-url=http://me:secret@prometheus", "secretRef"),
+        ("--prometheus-url=http://me:secret@prometheus", "leave credentials out"),
         ("--prometheus-url=http://prometheus/?a=b", "follows the path"),
         ("--allow-addresses=10.0.0.0", "invalid"),
         ("--data-plane-settle=2", "1h30m"),
