@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use lockkeeper_api::{
     Release, RollbackPolicySpec,
     names::{FINALIZER, REQUESTED_BY},
@@ -38,6 +38,8 @@ pub struct Plan {
     pub name: String,
     /// UID of the Release.
     pub uid: String,
+    /// When it was created, in whole seconds: what was decided before was about another of its name.
+    pub created: Option<Timestamp>,
     /// Its resource version.
     pub resource_version: String,
     /// Its generation.
@@ -166,6 +168,7 @@ impl Plan {
             labels: metadata.labels.clone().unwrap_or_default(),
             finalizers: metadata.finalizers.clone().unwrap_or_default(),
             deleting: metadata.deletion_timestamp.is_some(),
+            created: metadata.creation_timestamp.as_ref().map(|time| time.0),
             requested_by: metadata.annotations.as_ref().and_then(|a| a.get(REQUESTED_BY)).cloned(),
             version: spec.version.clone(),
             workloads: spec.workloads.iter().map(WorkloadPlan::parse).collect(),

@@ -51,6 +51,7 @@ pub fn count(plan: &Plan, world: &World, status: &mut ReleaseStatus) -> Vec<Comm
         return Vec::new();
     }
     let mut new: Vec<&DecisionView> = world.decisions.iter().filter(|d| concerns(status, &d.spec)).collect();
+    new.retain(|d| plan.created.is_none_or(|created| d.created >= created));
     new.retain(|d| !status.decisions.iter().any(|counted| counted.uid == d.uid));
     new.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
     let room = COUNTED_MAX.saturating_sub(status.decisions.len());

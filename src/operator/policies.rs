@@ -125,7 +125,7 @@ pub fn guard(live: &[DynamicObject], expected: &[DynamicObject]) -> Guard {
 fn fault(live: &[DynamicObject], expected: &DynamicObject) -> Option<String> {
     let kind = kind(expected);
     let name = expected.name_any();
-    let mend = "apply Lockkeeper's policies again (config/policies, or the chart)";
+    let mend = "apply Lockkeeper's policies again (config/policies)";
     match live.iter().find(|object| self::kind(object) == kind && object.name_any() == name) {
         None => Some(format!("{kind} {name} is missing: {mend}")),
         Some(found) => compare::difference(&expected.data["spec"], &found.data["spec"])

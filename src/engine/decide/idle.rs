@@ -148,11 +148,11 @@ impl Run<'_> {
             .and_then(|g| g.finished.as_ref()?.0.checked_add(jiff::SignedDuration::from(g.keep_candidate)).ok());
         let keep = if kept.is_some_and(|until| until > self.now) { Keep::AsItIs } else { Keep::Gone };
         let mut doing = self.clear(keep);
-        if !doing.progress {
-            let mend = "change the spec, go back to the stable version, or decide Retry";
-            doing.message = format!("{message}; {mend}");
-            doing.waits = Waits::Mending;
-        }
+        // Why it went back is what people look for, also while it clears up; what hinders that, too.
+        let hindrance = if doing.waits == Waits::Mending { format!("; {}", doing.message) } else { String::new() };
+        let mend = "change the spec, go back to the stable version, or decide Retry";
+        doing.message = format!("{message}{hindrance}; {mend}");
+        doing.waits = Waits::Mending;
         if keep == Keep::AsItIs {
             doing.wake = earliest(doing.wake, kept);
         }
