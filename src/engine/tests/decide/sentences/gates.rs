@@ -32,6 +32,20 @@ fn approvals_are_of_distinct_people() {
 }
 
 #[test]
+fn an_approval_that_is_older_than_the_release_was_for_another_of_its_name() {
+    let gates = json!({"approvals": [{"name": "gate", "before": "Start", "required": 1}]});
+    let mut lab = asked(json!([{"setWeight": 10}, {"pause": {}}]), json!({"gates": gates}));
+    lab.decide(Verdict::Approve, Some("gate"), "ann");
+    if let Some(approval) = lab.decisions.last_mut() {
+        approval.created -= jiff::SignedDuration::from_hours(24);
+    }
+    lab.run(1);
+    expect(&lab, Phase::Waiting, "0 of 1 approvals");
+    approve(&mut lab, "ann");
+    expect(&lab, Phase::Paused, "step 2/2");
+}
+
+#[test]
 fn an_approval_of_somebody_else_counts_for_nothing() {
     let gates = json!({"approvals": [{"name": "gate", "before": "Start", "required": 1, "from": {"users": ["ann"]}}]});
     let mut lab = asked(json!([{"setWeight": 10}, {"pause": {}}]), json!({"gates": gates}));
