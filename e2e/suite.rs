@@ -65,8 +65,8 @@ pub struct Suite {
 impl Suite {
     /// The whole `main` of a test program; call it before any thread starts.
     ///
-    /// Takes the arguments that every test of cargo's takes; `threads` is how many tests run at once where they don't say.
-    /// Exits like these too: 0, or 101 if a test has failed, or 1 if something else has.
+    /// Takes the arguments of Rust's own test programs; `threads` is how many tests run at once where they don't say.
+    /// Exits as these do, with 0, or 101 if a test has failed; with 1 if anything else has.
     pub fn main(threads: usize, tests: impl FnOnce(&mut Suite) -> Result<()>) -> ExitCode {
         reexec_in_network_namespace();
         let mut arguments = Arguments::from_args();

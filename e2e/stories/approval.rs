@@ -5,18 +5,16 @@ use lockkeeper_api::decision::Verdict;
 use lockkeeper_api::release::{GateState, Phase, ReleaseStatus};
 use lockkeeper_e2e::User;
 
-use crate::harness::{Story, condition};
+use crate::harness::{Story, condition, with_images};
 
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  images: {app: \"demo:2.0.0\"}
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [{setWeight: 50}]}}
+const GATES: &str = "
 gates:
   approvals: [{name: change-board, before: Start, required: 2, from: {groups: [change-board]}}]
 ";
+
+fn spec() -> String {
+    with_images("2.0.0", "{setWeight: 50}") + GATES
+}
 
 async fn waiting(story: &Story<'_>) -> Result<ReleaseStatus> {
     let status = story.await_phase(Phase::Waiting).await?;
@@ -30,7 +28,7 @@ async fn waiting(story: &Story<'_>) -> Result<ReleaseStatus> {
 pub async fn two_people(story: &Story<'_>) -> Result<()> {
     let app = story.app(2).await?;
     let before = app.specs().await?;
-    story.release(SPEC).await?;
+    story.release(&spec()).await?;
     waiting(story).await?;
     for user in [User::Carol, User::Carol, User::Alice] {
         story.decide(user, Verdict::Approve, Some("change-board")).await?;
@@ -46,7 +44,7 @@ pub async fn two_people(story: &Story<'_>) -> Result<()> {
 pub async fn rejection(story: &Story<'_>) -> Result<()> {
     let app = story.app(2).await?;
     let before = app.specs().await?;
-    story.release(SPEC).await?;
+    story.release(&spec()).await?;
     waiting(story).await?;
     story.decide(User::Carol, Verdict::Reject, Some("change-board")).await?;
     let status = story.await_phase(Phase::Rejected).await?;

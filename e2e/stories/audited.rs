@@ -11,7 +11,7 @@ use lockkeeper_api::release::{Phase, ReleaseStatus};
 use lockkeeper_api::{DeploymentWindow, RollbackPolicy, scalar};
 use lockkeeper_e2e::{AuditEntry, User, wait};
 
-use crate::harness::{Diary, LIMIT, Story, is_event};
+use crate::harness::{Diary, LIMIT, Story, is_event, with_images};
 
 const POLICY: &str = "
 apiVersion: lockkeeper.dev/v1alpha1
@@ -25,15 +25,9 @@ metadata: {name: always, namespace: NAMESPACE}
 spec: {action: Allow, schedule: {from: \"2001-01-01T00:00:00\", until: \"2999-01-01T00:00:00\", timeZone: UTC}}
 ";
 
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  images: {app: \"demo:2.0.0\"}
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [STEPS]}}
-rollbackPolicy: slo
-";
+fn spec() -> String {
+    with_images("2.0.0", "STEPS") + "rollbackPolicy: slo\n"
+}
 
 /// How long nothing may happen: `LOCKKEEPER_QUIET`, like `10m`, else a minute.
 fn quiet_time() -> Result<Duration> {
@@ -48,8 +42,9 @@ pub async fn quiet_at_rest(story: &Story<'_>) -> Result<()> {
     let app = story.app(3).await?;
     let before = app.specs().await?;
     story.apply(POLICY).await?;
-    story.release(&SPEC.replace("STEPS", "{setWeight: 50}")).await?;
+    story.release(&spec().replace("STEPS", "{setWeight: 50}")).await?;
     story.await_rest("2.0.0").await?;
+    managed(story).await?;
     app.at_rest(&before.clone().with_version("2.0.0")).await?;
     let history = story.kubectl(User::Admin, &["rollout", "history", "deployment/web"]).await?;
     let revisions = history.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit())).count();
@@ -73,13 +68,13 @@ pub async fn within_the_budget(story: &Story<'_>) -> Result<()> {
     }
     let before = app.specs().await?;
     story.apply(POLICY).await?;
-    story.release(&SPEC.replace("STEPS", "{setWeight: 1}").replace("demo:2.0.0", "demo:1.2.0")).await?;
+    story.release(&spec().replace("STEPS", "{setWeight: 1}").replace("demo:2.0.0", "demo:1.2.0")).await?;
     story.await_rest("1.2.0").await?;
     managed(story).await?;
     let diary = story.diary().await?;
     let since = Timestamp::now();
     let steps = "{setWeight: 10}, {setWeight: 25}, {pause: {duration: 3s}}, {setWeight: 50}, {setWeight: 100}";
-    story.release(&SPEC.replace("STEPS", steps)).await?;
+    story.release(&spec().replace("STEPS", steps)).await?;
     story.await_rest("2.0.0").await?;
     app.at_rest(&before.with_version("2.0.0")).await?;
     let asked = story.asked_by_operator(since)?;

@@ -6,20 +6,18 @@ use lockkeeper_e2e::User;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::harness::{Story, none_failed};
+use crate::harness::{Story, none_failed, with_images};
 
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  images: {app: \"demo:2.0.0\"}
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [{setWeight: 40}, {pause: {}}, {approval: {name: go}}, {setWeight: 80}, {pause: {}}]}}
+const GATES: &str = "
 gates:
   approvals:
   - {name: board, before: Start, from: {groups: [change-board]}}
   - {name: go, from: {groups: [sre]}}
 ";
+
+fn spec() -> String {
+    with_images("2.0.0", "{setWeight: 40}, {pause: {}}, {approval: {name: go}}, {setWeight: 80}, {pause: {}}") + GATES
+}
 
 /// Exit codes, as `lockkeeper --help` lists them.
 const DONE: i32 = 0;
@@ -64,7 +62,7 @@ pub async fn whole_release(story: &Story<'_>) -> Result<()> {
     let app = story.app(2).await?;
     let before = app.specs().await?;
     let traffic = app.traffic();
-    story.release(SPEC).await?;
+    story.release(&spec()).await?;
     story.await_phase(Phase::Waiting).await?;
 
     alice.types("get", DONE, &["NAME", "web", "2.0.0", "Waiting"]).await?;

@@ -7,58 +7,38 @@ use lockkeeper_api::decision::Verdict;
 use lockkeeper_api::release::{Phase, ReleaseStatus};
 use lockkeeper_e2e::User;
 
-use crate::harness::{Diary, Story, condition};
+use crate::harness::{Diary, GATE_AND_BAKE, Story, bake, condition, with_images};
 
-const POLICY: &str = "
-apiVersion: lockkeeper.dev/v1alpha1
-kind: RollbackPolicy
-metadata: {name: slo, namespace: NAMESPACE}
-spec: {checks: [{name: always, query: vector(1), min: 1, interval: 1s}], bake: 5s}
-";
-
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  images: {app: \"demo:VERSION\"}
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [{setWeight: 40}, {pause: {}}]}}
-gates: {approvals: [{name: go, before: Start}]}
-rollbackPolicy: slo
-";
+fn spec(version: &str) -> String {
+    with_images(version, "{setWeight: 40}, {pause: {}}") + GATE_AND_BAKE
+}
 
 /// Every phase there is, and in each of them, whenever a status was published, the conditions of the table.
 pub async fn of_every_phase(story: &Story<'_>) -> Result<()> {
     let _app = story.app(2).await?;
     let diary = story.diary().await?;
-    story.release(&SPEC.replace("VERSION", "2.0.0")).await?;
+    story.release(&spec("2.0.0")).await?;
     story.await_phase(Phase::Invalid).await?;
-    story.apply(POLICY).await?;
-    approved(story, "2.0.0").await?;
+    story.apply(&bake("5s")).await?;
+    story.release(&spec("2.0.0")).await?;
+    story.approved_to(40).await?;
     story.decide(User::Alice, Verdict::Resume, None).await?;
     story.await_phase(Phase::Baking).await?;
     story.await_rest("2.0.0").await?;
     story.decide(User::Alice, Verdict::Rollback, None).await?;
     story.await_phase(Phase::RolledBack).await?;
     story.await_given_back().await?;
-    approved(story, "3.0.0").await?;
+    story.release(&spec("3.0.0")).await?;
+    story.approved_to(40).await?;
     story.decide(User::Alice, Verdict::Abort, None).await?;
     story.await_phase(Phase::Aborted).await?;
     story.await_given_back().await?;
-    story.release(&SPEC.replace("VERSION", "4.0.0")).await?;
+    story.release(&spec("4.0.0")).await?;
     story.await_phase(Phase::Waiting).await?;
     story.decide(User::Alice, Verdict::Reject, Some("go")).await?;
     story.await_phase(Phase::Rejected).await?;
     diary.caught_up(story).await?;
     as_in_the_table(&diary)
-}
-
-/// Asks for a version, lets it start, and waits until it pauses.
-async fn approved(story: &Story<'_>, version: &str) -> Result<()> {
-    story.release(&SPEC.replace("VERSION", version)).await?;
-    story.await_phase(Phase::Waiting).await?;
-    story.decide(User::Alice, Verdict::Approve, Some("go")).await?;
-    story.await_confirmed(40).await.map(drop)
 }
 
 fn as_in_the_table(diary: &Diary) -> Result<()> {
@@ -111,8 +91,8 @@ fn wrong(status: &ReleaseStatus) -> Result<()> {
 /// kubectl alone says what it does, what it waits for, since when and until when.
 pub async fn shown_by_kubectl(story: &Story<'_>) -> Result<()> {
     let _app = story.app(2).await?;
-    story.apply(POLICY).await?;
-    story.release(&SPEC.replace("VERSION", "2.0.0").replace("{pause: {}}", "{pause: {duration: 10m}}")).await?;
+    story.apply(&bake("5s")).await?;
+    story.release(&spec("2.0.0").replace("{pause: {}}", "{pause: {duration: 10m}}")).await?;
     story.await_phase(Phase::Waiting).await?;
     shows(story, &["web", "2.0.0", "Waiting", "True"], "gate go is closed: 0 of 1 approvals").await?;
     story.decide(User::Alice, Verdict::Approve, Some("go")).await?;
@@ -129,7 +109,12 @@ pub async fn shown_by_kubectl(story: &Story<'_>) -> Result<()> {
     let second = until.get(..19).unwrap_or("a time");
     ensure!(described.contains(second), "kubectl describe does not say until {second}\n{described}");
     story.decide(User::Alice, Verdict::Abort, None).await?;
-    story.await_phase(Phase::Aborted).await?;
+    // For a moment it says that it clears up.
+    story
+        .await_status("say who has aborted it", |status| {
+            status.phase == Phase::Aborted && status.message.contains("aborted by alice")
+        })
+        .await?;
     shows(story, &["web", "2.0.0", "Aborted", "0", "False"], "aborted by alice").await
 }
 

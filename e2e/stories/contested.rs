@@ -10,16 +10,11 @@ use lockkeeper_api::decision::Verdict;
 use lockkeeper_api::release::{Phase, ReleaseStatus};
 use lockkeeper_e2e::{User, wait};
 
-use crate::harness::{App, LIMIT, Story, condition, none_failed};
+use crate::harness::{App, LIMIT, Story, condition, none_failed, with_images};
 
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  images: {app: \"demo:2.0.0\"}
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [{setWeight: 40}, {pause: {}}]}}
-";
+fn spec() -> String {
+    with_images("2.0.0", "{setWeight: 40}, {pause: {}}")
+}
 
 /// Waits until the Deployment has the image of the Release again; it was held all the time.
 async fn image_put_back(app: &App<'_>) -> Result<()> {
@@ -57,7 +52,7 @@ fn contested(status: &ReleaseStatus) -> usize {
 pub async fn steady_fight(story: &Story<'_>) -> Result<()> {
     let app = story.app(3).await?;
     let before = app.specs().await?;
-    story.release(SPEC).await?;
+    story.release(&spec()).await?;
     story.await_confirmed(40).await?;
     let traffic = app.traffic();
     for _ in 0..5 {
@@ -87,7 +82,7 @@ pub async fn steady_fight(story: &Story<'_>) -> Result<()> {
 pub async fn image_midway(story: &Story<'_>) -> Result<()> {
     let app = story.app(3).await?;
     let before = app.specs().await?;
-    story.release(SPEC).await?;
+    story.release(&spec()).await?;
     story.await_confirmed(40).await?;
     let (stable, candidate) = (app.pods("1.0.0").await?, app.pods("2.0.0").await?);
     let (exposure, traffic) = (app.exposure().await?, app.traffic());
@@ -111,7 +106,7 @@ pub async fn image_midway(story: &Story<'_>) -> Result<()> {
 pub async fn image_at_rest(story: &Story<'_>) -> Result<()> {
     let app = story.app(3).await?;
     let before = app.specs().await?.with_version("2.0.0");
-    story.release(SPEC).await?;
+    story.release(&spec()).await?;
     story.await_confirmed(40).await?;
     story.decide(User::Alice, Verdict::Resume, None).await?;
     let rest = story.await_rest("2.0.0").await?;
@@ -137,7 +132,7 @@ pub async fn image_at_rest(story: &Story<'_>) -> Result<()> {
 pub async fn steady_fight_at_rest(story: &Story<'_>) -> Result<()> {
     let app = story.app(1).await?;
     let before = app.specs().await?.with_version("2.0.0");
-    story.release(&SPEC.replace(", {pause: {}}", "")).await?;
+    story.release(&spec().replace(", {pause: {}}", "")).await?;
     story.await_rest("2.0.0").await?;
     for _ in 0..6 {
         app.sync("1.0.0").await?;

@@ -3,22 +3,15 @@
 use anyhow::{Context, Result, ensure};
 use lockkeeper_api::decision::Verdict;
 use lockkeeper_api::release::{GoingBackCause, Phase, ReleaseStatus};
-use lockkeeper_e2e::User;
+use lockkeeper_e2e::{Traffic, User};
 
-use crate::harness::{App, Specs, Story, condition, none_failed};
+use crate::harness::{App, Exposure, Specs, Story, condition, none_failed, with_images, without_images};
 
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  IMAGES
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [{setWeight: 50}]}}
-gates: {approvals: [{name: go, before: Start}]}
-";
+const STEPS: &str = "{setWeight: 50}";
+const GATE: &str = "gates: {approvals: [{name: go, before: Start}]}\n";
 
 fn images(version: &str) -> String {
-    SPEC.replace("IMAGES", &format!("images: {{app: \"demo:{version}\"}}"))
+    with_images(version, STEPS) + GATE
 }
 
 async fn approved(story: &Story<'_>) -> Result<()> {
@@ -48,40 +41,55 @@ async fn blocked(app: &App<'_>) -> Result<ReleaseStatus> {
     Ok(status)
 }
 
-/// `kubectl rollout undo` is a rollback without gates; when Git brings the bad version back, it waits for Retry.
-pub async fn rollout_undo(story: &Story<'_>) -> Result<()> {
+/// It had no traffic since then, and after Retry it goes through its gate again.
+async fn retried(app: &App<'_>, before: Specs, exposure: &Exposure, traffic: Traffic) -> Result<()> {
+    ensure!(exposure.never_above_the_step()? == 0, "the blocked version had traffic");
+    app.story.decide(User::Alice, Verdict::Retry, None).await?;
+    approved(app.story).await?;
+    none_failed(&traffic.stop().await)?;
+    app.at_rest(&before.with_version("2.0.0")).await
+}
+
+/// Git has brought 2.0.0, which was promoted.
+struct Promoted<'a> {
+    app: App<'a>,
+    before: Specs,
+    traffic: Traffic,
+}
+
+async fn promoted<'a>(story: &'a Story<'a>) -> Result<Promoted<'a>> {
     let app = story.app(3).await?;
     let before = app.specs().await?;
     let traffic = app.traffic();
-    story.release(&SPEC.replace("IMAGES", "")).await?;
+    story.release(&(without_images(STEPS) + GATE)).await?;
     story.await_rest("1.0.0").await?;
     app.sync("2.0.0").await?;
     approved(story).await?;
-    story.kubectl(User::Admin, &["rollout", "undo", "deployment/web"]).await?;
+    Ok(Promoted { app, before, traffic })
+}
+
+async fn undo(story: &Story<'_>) -> Result<()> {
+    story.kubectl(User::Admin, &["rollout", "undo", "deployment/web"]).await.map(drop)
+}
+
+/// `kubectl rollout undo` is a rollback without gates; when Git brings the bad version back, it waits for Retry.
+pub async fn rollout_undo(story: &Story<'_>) -> Result<()> {
+    let Promoted { app, before, traffic } = promoted(story).await?;
+    undo(story).await?;
     back(&app, &before).await?;
     let exposure = app.exposure().await?;
     app.sync("2.0.0").await?;
     blocked(&app).await?;
     ensure!(app.paused().await?, "the Deployment rolls the blocked version out by itself");
     ensure!(app.pods("1.0.0").await?.len() == 3, "the stable version is not whole");
-    ensure!(exposure.never_above_the_step()? == 0, "the blocked version had traffic");
-    story.decide(User::Alice, Verdict::Retry, None).await?;
-    approved(story).await?;
-    none_failed(&traffic.stop().await)?;
-    app.at_rest(&before.with_version("2.0.0")).await
+    retried(&app, before, &exposure, traffic).await
 }
 
 /// Git heals the Deployment while `kubectl rollout undo` is still on its way back: that goes on, and Git's version is blocked.
 pub async fn healed_on_the_way(story: &Story<'_>) -> Result<()> {
-    let app = story.app(3).await?;
-    let before = app.specs().await?;
-    let traffic = app.traffic();
-    story.release(&SPEC.replace("IMAGES", "")).await?;
-    story.await_rest("1.0.0").await?;
-    app.sync("2.0.0").await?;
-    approved(story).await?;
-    story.kubectl(User::Admin, &["rollout", "undo", "deployment/web"]).await?;
-    story.await_phase(Phase::RollingBack).await?;
+    let Promoted { app, before, traffic } = promoted(story).await?;
+    // Who looks only afterwards may come too late for the phase.
+    tokio::try_join!(story.await_phase(Phase::RollingBack), undo(story))?;
     app.sync("2.0.0").await?;
     blocked(&app).await?;
     ensure!(app.paused().await?, "the Deployment rolls the blocked version out by itself");
@@ -106,9 +114,5 @@ pub async fn images_brought_back(story: &Story<'_>) -> Result<()> {
     story.release(&images("2.0.0")).await?;
     blocked(&app).await?;
     app.at_rest(&before).await?;
-    ensure!(exposure.never_above_the_step()? == 0, "the blocked version had traffic");
-    story.decide(User::Alice, Verdict::Retry, None).await?;
-    approved(story).await?;
-    none_failed(&traffic.stop().await)?;
-    app.at_rest(&before.with_version("2.0.0")).await
+    retried(&app, before, &exposure, traffic).await
 }

@@ -7,26 +7,21 @@ use lockkeeper_api::decision::Verdict;
 use lockkeeper_api::release::Phase;
 use lockkeeper_e2e::User;
 
-use crate::harness::{Story, none_failed};
+use crate::harness::{Story, none_failed, with_images};
 
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  images: {app: \"demo:VERSION\"}
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [{setWeight: 40}, {pause: {}}]}}
-";
+fn spec(version: &str) -> String {
+    with_images(version, "{setWeight: 40}, {pause: {}}")
+}
 
 /// A newer version replaces one that is on its way; that one's pods go, and the newer one starts from the beginning.
 pub async fn superseded(story: &Story<'_>) -> Result<()> {
     let app = story.app(3).await?;
     let before = app.specs().await?;
     let traffic = app.traffic();
-    story.release(&SPEC.replace("VERSION", "2.0.0")).await?;
+    story.release(&spec("2.0.0")).await?;
     story.await_confirmed(40).await?;
     let first = story.status().await?.candidate.map(|candidate| candidate.revision);
-    story.release(&SPEC.replace("VERSION", "2.1.0")).await?;
+    story.release(&spec("2.1.0")).await?;
     story
         .await_status("show the newer version to 40 %", |status| {
             let newer = status.candidate.as_ref().is_some_and(|candidate| Some(&candidate.revision) != first.as_ref());
@@ -45,9 +40,9 @@ pub async fn withdrawn(story: &Story<'_>) -> Result<()> {
     let app = story.app(3).await?;
     let (before, pods) = (app.specs().await?, app.pods("1.0.0").await?);
     let traffic = app.traffic();
-    story.release(&SPEC.replace("VERSION", "2.0.0")).await?;
+    story.release(&spec("2.0.0")).await?;
     story.await_confirmed(40).await?;
-    story.release(&SPEC.replace("VERSION", "1.0.0")).await?;
+    story.release(&spec("1.0.0")).await?;
     let status = story.await_rest("1.0.0").await?;
     ensure!(status.blocked.is_empty(), "{:?}", status.blocked);
     none_failed(&traffic.stop().await)?;

@@ -5,25 +5,11 @@ use lockkeeper_api::decision::Verdict;
 use lockkeeper_api::release::Phase;
 use lockkeeper_e2e::User;
 
-use crate::harness::{Story, none_failed};
+use crate::harness::{GATE_AND_BAKE, Story, bake, none_failed, with_images};
 
-const POLICY: &str = "
-apiVersion: lockkeeper.dev/v1alpha1
-kind: RollbackPolicy
-metadata: {name: bake, namespace: NAMESPACE}
-spec: {checks: [{name: always, query: vector(1), min: 1, interval: 1s}], bake: 10s}
-";
-
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  images: {app: \"demo:2.0.0\"}
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [{setWeight: 40}, {pause: {}}, {setWeight: 80}]}}
-gates: {approvals: [{name: go, before: Start}]}
-rollbackPolicy: bake
-";
+fn spec() -> String {
+    with_images("2.0.0", "{setWeight: 40}, {pause: {}}, {setWeight: 80}") + GATE_AND_BAKE
+}
 
 /// The phases of a release that ends with promotion.
 const PHASES: [Phase; 5] = [Phase::Waiting, Phase::Progressing, Phase::Paused, Phase::Promoting, Phase::Baking];
@@ -32,10 +18,10 @@ const PHASES: [Phase; 5] = [Phase::Waiting, Phase::Progressing, Phase::Paused, P
 async fn killed_in(story: &Story<'_>, phase: Phase) -> Result<()> {
     let app = story.app(3).await?;
     let before = app.specs().await?;
-    story.apply(POLICY).await?;
+    story.apply(&bake("10s")).await?;
     let operator = story.operator().await?;
     let traffic = app.traffic();
-    story.own_release(SPEC).await?;
+    story.own_release(&spec()).await?;
     for earlier in PHASES.into_iter().take_while(|earlier| *earlier != phase) {
         reached(story, earlier).await?;
         helped_on(story, earlier).await?;
@@ -94,15 +80,13 @@ pub async fn baking(story: &Story<'_>) -> Result<()> {
 pub async fn rolling_back(story: &Story<'_>) -> Result<()> {
     let app = story.app(3).await?;
     let before = app.specs().await?;
-    story.apply(POLICY).await?;
+    story.apply(&bake("10s")).await?;
     let operator = story.operator().await?;
     let traffic = app.traffic();
-    story.own_release(SPEC).await?;
-    story.await_phase(Phase::Waiting).await?;
-    story.decide(User::Alice, Verdict::Approve, Some("go")).await?;
-    story.await_confirmed(40).await?;
-    story.decide(User::Alice, Verdict::Abort, None).await?;
-    story.await_phase(Phase::RollingBack).await?;
+    story.own_release(&spec()).await?;
+    story.approved_to(40).await?;
+    // Who looks only afterwards may come too late for the phase.
+    tokio::try_join!(story.await_phase(Phase::RollingBack), story.decide(User::Alice, Verdict::Abort, None))?;
     operator.process.kill().await?;
     let operator = story.operator().await?;
     story.await_phase(Phase::Aborted).await?;

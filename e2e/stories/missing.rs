@@ -8,16 +8,11 @@ use lockkeeper_api::release::{Phase, ReleaseStatus};
 use lockkeeper_e2e::{User, wait};
 use serde_json::json;
 
-use crate::harness::{App, LIMIT, Specs, Story, condition, is_event};
+use crate::harness::{App, LIMIT, Specs, Story, condition, is_event, with_images};
 
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  images: {app: \"demo:2.0.0\"}
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [{setWeight: 50}]}}
-";
+fn spec() -> String {
+    with_images("2.0.0", "{setWeight: 50}")
+}
 
 const POLICY: &str = "
 apiVersion: lockkeeper.dev/v1alpha1
@@ -58,7 +53,7 @@ pub async fn service(story: &Story<'_>) -> Result<()> {
     let before = app.specs().await?;
     story.kubectl(User::Admin, &["delete", "service", "web"]).await?;
     let since = Timestamp::now();
-    story.release(SPEC).await?;
+    story.release(&spec()).await?;
     invalid(story, since, &["Service web does not exist: create it"]).await?;
     app.route_again().await?;
     goes_on(&app, before).await
@@ -69,7 +64,7 @@ pub async fn route(story: &Story<'_>) -> Result<()> {
     let before = app.specs().await?;
     story.kubectl(User::Admin, &["delete", "httproute", "web"]).await?;
     let since = Timestamp::now();
-    story.release(SPEC).await?;
+    story.release(&spec()).await?;
     invalid(story, since, &["HTTPRoute web does not exist: create it"]).await?;
     app.route_again().await?;
     goes_on(&app, before).await
@@ -79,7 +74,7 @@ pub async fn rollback_policy(story: &Story<'_>) -> Result<()> {
     let app = story.app(2).await?;
     let before = app.specs().await?;
     let since = Timestamp::now();
-    story.release(&format!("{SPEC}rollbackPolicy: slo\n")).await?;
+    story.release(&(spec() + "rollbackPolicy: slo\n")).await?;
     let fault =
         "rollbackPolicy: RollbackPolicy slo does not exist in this namespace or in lockkeeper-system: create it";
     invalid(story, since, &[fault]).await?;
@@ -96,7 +91,7 @@ pub async fn everything(story: &Story<'_>) -> Result<()> {
     app.available().await?;
     let before = app.specs().await?;
     let since = Timestamp::now();
-    let bad = SPEC
+    let bad = spec()
         .replace("app: \"demo:2.0.0\"", "app: \"demo:2.0.0\", sidecar: \"proxy:2\"")
         .replace(
             "routes: [{kind: HTTPRoute, name: web}]",
@@ -122,7 +117,7 @@ pub async fn everything(story: &Story<'_>) -> Result<()> {
     .await?;
     app.at_rest(&before).await?;
     // All but the strategy is mended in the Release.
-    story.release(SPEC).await?;
+    story.release(&spec()).await?;
     let status = story.await_status("have one fault left", |status| !status.message.contains(';')).await?;
     ensure!(status.phase == Phase::Invalid && status.message.contains("Recreate"), "{}", status.message);
     app.at_rest(&before).await?;
@@ -144,10 +139,10 @@ spec: {selector: {app: somebody-else}, ports: [{port: 80}]}
 ";
     story.apply(foreign).await?;
     let since = Timestamp::now();
-    story.release(SPEC).await?;
+    story.release(&spec()).await?;
     invalid(story, since, &["Service web-canary exists and is not Lockkeeper's: delete it or set canaryService"])
         .await?;
-    story.release(&SPEC.replace("service: web\n", "service: web\n  canaryService: web-next\n")).await?;
+    story.release(&spec().replace("service: web\n", "service: web\n  canaryService: web-next\n")).await?;
     story.await_rest("2.0.0").await?;
     let selector =
         story.kubectl(User::Admin, &["get", "service", "web-canary", "-o", "jsonpath={.spec.selector}"]).await?;

@@ -6,26 +6,20 @@ use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
 use lockkeeper_e2e::{User, wait};
 
-use crate::harness::{App, LIMIT, Story};
+use crate::harness::{LIMIT, Story, without_images};
 
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [{setWeight: 50}]}}
-";
+fn spec() -> String {
+    without_images("{setWeight: 50}")
+}
 
-/// With a Release that manages the Deployment and is at rest.
-async fn managed<'a>(story: &'a Story<'a>) -> Result<App<'a>> {
-    let app = story.app(2).await?;
-    story.release(SPEC).await?;
+/// Waits until the Release, at rest, manages the Deployment.
+async fn await_managed(story: &Story<'_>) -> Result<()> {
     story.await_rest("1.0.0").await?;
     wait::object(&story.api::<Deployment>(), "web", "be managed", LIMIT, |deployment| {
         deployment.is_some_and(|deployment| !ours(deployment).is_empty())
     })
     .await?;
-    Ok(app)
+    Ok(())
 }
 
 fn ours(deployment: &Deployment) -> Vec<&String> {
@@ -45,7 +39,9 @@ fn paused(deployment: Option<&Deployment>) -> bool {
 
 /// The next version rolls out natively: nobody holds it any more.
 pub async fn given_back(story: &Story<'_>) -> Result<()> {
-    let app = managed(story).await?;
+    let app = story.app(2).await?;
+    story.release(&spec()).await?;
+    await_managed(story).await?;
     story.kubectl(User::Admin, &["delete", "release", "web"]).await?;
     let deployment = await_unmarked(story).await?;
     ensure!(!paused(deployment.as_ref()), "it is paused");
@@ -55,11 +51,16 @@ pub async fn given_back(story: &Story<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A version that was held before anybody noticed that the Release is gone is not rolled out by us.
+/// A version that was held, and not begun, when its Release went is not rolled out by us.
 pub async fn unproven_stays_paused(story: &Story<'_>) -> Result<()> {
-    let app = managed(story).await?;
-    story.kubectl(User::Admin, &["delete", "release", "web"]).await?;
+    let app = story.app(2).await?;
+    let operator = story.operator().await?;
+    story.own_release(&spec()).await?;
+    await_managed(story).await?;
+    // Nobody begins the version. The operator of all stories leaves this Release alone, but sees that it is gone.
+    operator.process.kill().await?;
     app.set_version("2.0.0").await?;
+    story.kubectl(User::Admin, &["delete", "release", "web"]).await?;
     let deployment = await_unmarked(story).await?;
     ensure!(paused(deployment.as_ref()), "it is not paused");
     ensure!(app.pods("2.0.0").await?.is_empty(), "the unproven version runs");

@@ -5,26 +5,13 @@ use lockkeeper_api::decision::Verdict;
 use lockkeeper_api::release::{GoingBackCause, Phase};
 use lockkeeper_e2e::User;
 
-use crate::harness::{Story, none_failed};
-
-fn spec(version: &str, steps: &str) -> String {
-    format!(
-        "
-workloads:
-- ref: {{kind: Deployment, name: web}}
-  images: {{app: \"demo:{version}\"}}
-  service: web
-  routes: [{{kind: HTTPRoute, name: web}}]
-strategy: {{canary: {{steps: [{steps}]}}}}
-"
-    )
-}
+use crate::harness::{Story, none_failed, with_images};
 
 /// Pause holds a release although no step says so, until Resume.
 pub async fn pause_resume(story: &Story<'_>) -> Result<()> {
     let app = story.app(2).await?;
     let before = app.specs().await?;
-    story.release(&spec("2.0.0", "{setWeight: 25}, {pause: {duration: 15s}}, {setWeight: 75}")).await?;
+    story.release(&with_images("2.0.0", "{setWeight: 25}, {pause: {duration: 15s}}, {setWeight: 75}")).await?;
     story.await_confirmed(25).await?;
     story.decide(User::Erin, Verdict::Pause, None).await?;
     let held = story
@@ -43,7 +30,7 @@ pub async fn skip(story: &Story<'_>) -> Result<()> {
     let before = app.specs().await?;
     let steps = "{setWeight: 25}, {pause: {}}, {approval: {name: go}}, {setWeight: 75}";
     let gates = "gates: {approvals: [{name: go}]}\n";
-    story.release(&(spec("2.0.0", steps) + gates)).await?;
+    story.release(&(with_images("2.0.0", steps) + gates)).await?;
     story.await_confirmed(25).await?;
     story.decide(User::Erin, Verdict::Skip, None).await?;
     story.await_status("wait for approval", |status| status.step.as_ref().is_some_and(|step| step.index == 2)).await?;
@@ -61,7 +48,7 @@ pub async fn promote(story: &Story<'_>) -> Result<()> {
     let before = app.specs().await?;
     let traffic = app.traffic();
     let gates = "gates: {approvals: [{name: go, before: Promotion}]}\n";
-    story.release(&(spec("2.0.0", "{setWeight: 25}, {pause: {}}") + gates)).await?;
+    story.release(&(with_images("2.0.0", "{setWeight: 25}, {pause: {}}") + gates)).await?;
     story.await_confirmed(25).await?;
     story.decide(User::Alice, Verdict::Promote, None).await?;
     story.await_rest("2.0.0").await?;
@@ -74,7 +61,7 @@ pub async fn abort_retry(story: &Story<'_>) -> Result<()> {
     let app = story.app(2).await?;
     let before = app.specs().await?;
     let traffic = app.traffic();
-    story.release(&spec("2.0.0", "{setWeight: 25}, {pause: {}}")).await?;
+    story.release(&with_images("2.0.0", "{setWeight: 25}, {pause: {}}")).await?;
     story.await_confirmed(25).await?;
     story.decide(User::Alice, Verdict::Abort, None).await?;
     story.await_phase(Phase::Aborted).await?;
@@ -93,7 +80,7 @@ pub async fn rollback(story: &Story<'_>) -> Result<()> {
     let app = story.app(2).await?;
     let before = app.specs().await?;
     let traffic = app.traffic();
-    story.release(&spec("2.0.0", "{setWeight: 50}")).await?;
+    story.release(&with_images("2.0.0", "{setWeight: 50}")).await?;
     story.await_rest("2.0.0").await?;
     story.decide(User::Alice, Verdict::Rollback, None).await?;
     let status = story.await_phase(Phase::RolledBack).await?;

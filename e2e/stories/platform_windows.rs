@@ -4,16 +4,11 @@ use anyhow::{Result, ensure};
 use lockkeeper_api::release::{GateKind, GateState, Phase, ReleaseStatus};
 use lockkeeper_e2e::{SYSTEM_NAMESPACE, User};
 
-use crate::harness::Story;
+use crate::harness::{Story, with_images};
 
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  images: {app: \"demo:2.0.0\"}
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [{setWeight: 50}]}}
-";
+fn spec() -> String {
+    with_images("2.0.0", "{setWeight: 50}")
+}
 
 /// The platform's window of this story's namespace, named after it, and the team's own, which is open.
 fn windows(action: &str, from: &str, until: &str) -> String {
@@ -48,7 +43,7 @@ async fn closed_until_taken_away(story: &Story<'_>, windows: &str, reason: &str)
     let app = story.app(2).await?;
     let before = app.specs().await?;
     story.apply(windows).await?;
-    story.release(SPEC).await?;
+    story.release(&spec()).await?;
     let status = closed(story).await?;
     let gate = status.gates.iter().find(|gate| gate.kind == GateKind::Windows);
     let (found, message) = gate.map_or(("", ""), |gate| (&gate.reason, &gate.message));

@@ -1,16 +1,11 @@
 //! A RollbackPolicy tells whether it can be trusted before any release needs it.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use lockkeeper_api::release::CheckOutcome;
 use lockkeeper_api::rollback_policy::{RollbackPolicy, RollbackPolicyStatus};
 use lockkeeper_e2e::{http_get, wait};
-use tokio::time::{sleep, timeout};
 
 use crate::harness::{LIMIT, Story};
-
-const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 const RELEASE: &str = r#"
 workloads:
@@ -45,13 +40,12 @@ async fn await_reason(story: &Story<'_>, reason: &str) -> Result<RollbackPolicyS
 async fn scraped(story: &Story<'_>) -> Result<()> {
     let query = format!("http_requests_total%7Bnamespace=%22{}%22%7D", story.namespace);
     let url = format!("{}/api/v1/query?query={query}", story.cluster().prometheus_url()?);
-    let found = timeout(LIMIT, async {
-        while !String::from_utf8_lossy(&http_get(&url).await?.body).contains("\"pod\"") {
-            sleep(ASK_AGAIN).await;
-        }
-        anyhow::Ok(())
-    });
-    found.await.context("Prometheus has no numbers of the pods")?
+    wait::answer("Prometheus to have numbers of the pods", LIMIT, async || {
+        let answer = String::from_utf8_lossy(&http_get(&url).await?.body).into_owned();
+        ensure!(answer.contains("\"pod\""), "{answer}");
+        Ok(())
+    })
+    .await
 }
 
 /// First nothing to match, then a Release with a stable version, then a query that Prometheus refuses and a placeholder

@@ -9,19 +9,19 @@ use lockkeeper_api::release::{GateStatus, Phase, Release, ReleaseStatus};
 use lockkeeper_e2e::User;
 use serde_json::json;
 
-use crate::harness::{App, Specs, Story};
+use crate::harness::{App, Specs, Story, with_images, without_images};
 
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  images: {app: \"demo:VERSION\"}
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [{setWeight: 50}]}}
+const STEPS: &str = "{setWeight: 50}";
+
+const GATES: &str = "
 gates:
   approvals: [{name: peer, before: Start, from: {groups: [sre]}, excludeRequester: true}]
-  GATES
+  MORE
 ";
+
+fn spec(version: &str) -> String {
+    with_images(version, STEPS) + GATES
+}
 
 /// Alice releases too; and so does the account of a GitOps tool, for the release below.
 const RELEASERS: &str = "
@@ -39,7 +39,7 @@ async fn begun<'a>(story: &'a Story<'a>) -> Result<(App<'a>, Specs)> {
     let app = story.app(1).await?;
     let before = app.specs().await?;
     story.apply(RELEASERS).await?;
-    story.release(&SPEC.replace("VERSION", "1.0.0").replace("GATES", "")).await?;
+    story.release(&spec("1.0.0").replace("MORE", "")).await?;
     story.await_rest("1.0.0").await?;
     Ok((app, before))
 }
@@ -81,7 +81,7 @@ pub async fn of_the_deployment(story: &Story<'_>) -> Result<()> {
     let app = story.app(1).await?;
     let before = app.specs().await?;
     story.apply(EDITOR).await?;
-    story.release(&SPEC.replace("  images: {app: \"demo:VERSION\"}\n", "").replace("GATES", "")).await?;
+    story.release(&(without_images(STEPS) + GATES).replace("MORE", "")).await?;
     story.await_rest("1.0.0").await?;
     let patch = json!({
         "metadata": {"annotations": {"lockkeeper.dev/requested-by": "bob"}},
@@ -120,7 +120,7 @@ pub async fn unknown(story: &Story<'_>) -> Result<()> {
     story.decide(User::Bob, Verdict::Approve, Some("peer")).await?;
     let status = story.await_status("have counted the Decision", |status| status.decisions.len() == 1).await?;
     ensure!(closed_for(&status, "RequesterUnknown"), "{:?}", status.gates);
-    story.release(&SPEC.replace("VERSION", "2.0.0").replace("GATES", "requester: bob")).await?;
+    story.release(&spec("2.0.0").replace("MORE", "requester: bob")).await?;
     story.await_status("not count bob's approval", |status| closed_for(status, "ApprovalNeeded")).await?;
     app.at_rest(&before).await?;
     story.decide(User::Alice, Verdict::Approve, Some("peer")).await?;

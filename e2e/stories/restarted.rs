@@ -9,20 +9,9 @@ use lockkeeper_api::release::Phase;
 use lockkeeper_e2e::User;
 use serde_json::json;
 
-use crate::harness::{Story, none_failed};
+use crate::harness::{Story, none_failed, with_images, without_images};
 
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  IMAGES
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [{setWeight: 50}]}}
-";
-
-fn images(version: &str) -> String {
-    SPEC.replace("IMAGES", &format!("images: {{app: \"demo:{version}\"}}"))
-}
+const STEPS: &str = "{setWeight: 50}";
 
 /// Every pod is new, nobody paused the Deployment, and the Release has stayed at rest.
 async fn restarted(story: &Story<'_>, spec: &str) -> Result<()> {
@@ -60,7 +49,7 @@ async fn restarted(story: &Story<'_>, spec: &str) -> Result<()> {
     // A release goes on from there.
     let expected = app.specs().await?.with_version("2.0.0");
     match spec.contains("images") {
-        true => story.release(&images("2.0.0")).await?,
+        true => story.release(&with_images("2.0.0", STEPS)).await?,
         false => app.set_version("2.0.0").await?,
     }
     story.await_rest("2.0.0").await?;
@@ -69,19 +58,18 @@ async fn restarted(story: &Story<'_>, spec: &str) -> Result<()> {
 }
 
 pub async fn images_in_release(story: &Story<'_>) -> Result<()> {
-    restarted(story, &images("1.0.0")).await
+    restarted(story, &with_images("1.0.0", STEPS)).await
 }
 
 pub async fn deployment(story: &Story<'_>) -> Result<()> {
-    restarted(story, &SPEC.replace("IMAGES", "")).await
+    restarted(story, &without_images(STEPS)).await
 }
 
 /// Mid-way, a restart is no new version either: the release goes on, and its new version restarts when it has the Deployment.
 pub async fn midway(story: &Story<'_>) -> Result<()> {
     let app = story.app(3).await?;
     let before = app.specs().await?;
-    let steps = "{setWeight: 50}, {pause: {}}";
-    story.release(&images("2.0.0").replace("{setWeight: 50}", steps)).await?;
+    story.release(&with_images("2.0.0", "{setWeight: 50}, {pause: {}}")).await?;
     let status = story.await_confirmed(50).await?;
     let (old, new) = (app.pods("1.0.0").await?, app.pods("2.0.0").await?);
     let (exposure, traffic) = (app.exposure().await?, app.traffic());

@@ -5,7 +5,7 @@ use lockkeeper_api::decision::Verdict;
 use lockkeeper_api::release::{GoingBackCause, Phase, ReleaseStatus};
 use lockkeeper_e2e::User;
 
-use crate::harness::{App, Story, condition, none_failed};
+use crate::harness::{App, Specs, Story, condition, none_failed, with_images};
 
 /// Goes back when more than 1 % of the candidate's requests fail.
 const POLICY: &str = r#"
@@ -25,22 +25,8 @@ spec:
       atLeast: 5
 "#;
 
-fn spec(version: &str, steps: &str, more: &str) -> String {
-    format!(
-        "
-workloads:
-- ref: {{kind: Deployment, name: web}}
-  images: {{app: \"demo:{version}\"}}
-  service: web
-  routes: [{{kind: HTTPRoute, name: web}}]
-strategy: {{canary: {{steps: [{steps}]}}}}
-{more}
-"
-    )
-}
-
 /// The stable version runs as before, and the version that failed is blocked.
-async fn back(app: &App<'_>, before: &crate::harness::Specs, cause: GoingBackCause) -> Result<ReleaseStatus> {
+async fn back(app: &App<'_>, before: &Specs, cause: GoingBackCause) -> Result<ReleaseStatus> {
     let story = app.story;
     let status = story
         .await_status("have gone back", |status| {
@@ -64,7 +50,7 @@ pub async fn by_metrics(story: &Story<'_>) -> Result<()> {
     story.apply(POLICY).await?;
     let traffic = app.traffic();
     let steps = "{setWeight: 20}, {analysis: {policy: slo, duration: 60s}}, {setWeight: 100}";
-    story.release(&spec("3.0.0-errors20", steps, "rollbackPolicy: slo")).await?;
+    story.release(&(with_images("3.0.0-errors20", steps) + "rollbackPolicy: slo\n")).await?;
     let status = back(&app, &before, GoingBackCause::CheckFailed).await?;
     let totals = traffic.stop().await;
     let others = totals.failures.iter().filter(|failure| failure.version.as_deref() != Some("3.0.0-errors20")).count();
@@ -81,7 +67,7 @@ pub async fn no_data(story: &Story<'_>) -> Result<()> {
     let app = story.app(2).await?;
     story.apply(POLICY).await?;
     let steps = "{setWeight: 20}, {analysis: {policy: slo, duration: 5s}}";
-    story.release(&spec("2.0.0", steps, "rollbackPolicy: slo")).await?;
+    story.release(&(with_images("2.0.0", steps) + "rollbackPolicy: slo\n")).await?;
     let status = story
         .await_status("be inconclusive", |status| {
             status.hold.as_ref().is_some_and(|hold| hold.reason == "Inconclusive")
@@ -102,7 +88,7 @@ pub async fn crash_loop(story: &Story<'_>) -> Result<()> {
     let before = app.specs().await?;
     let traffic = app.traffic();
     let steps = "{setWeight: 30}, {pause: {}}";
-    story.release(&spec("2.0.0-crash", steps, "")).await?;
+    story.release(&with_images("2.0.0-crash", steps)).await?;
     back(&app, &before, GoingBackCause::CrashLoop).await?;
     none_failed(&traffic.stop().await)
 }
@@ -112,7 +98,7 @@ pub async fn never_ready(story: &Story<'_>) -> Result<()> {
     let before = app.specs().await?;
     let traffic = app.traffic();
     let steps = "{setWeight: 30}, {pause: {}}";
-    story.release(&spec("2.0.0-neverready", steps, "progressDeadline: 10s")).await?;
+    story.release(&(with_images("2.0.0-neverready", steps) + "progressDeadline: 10s\n")).await?;
     back(&app, &before, GoingBackCause::ProgressDeadlineExceeded).await?;
     none_failed(&traffic.stop().await)
 }

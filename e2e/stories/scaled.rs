@@ -17,34 +17,20 @@ use lockkeeper_e2e::{User, wait};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use crate::harness::{App, LIMIT, Story, none_failed};
+use crate::harness::{App, GATE_AND_BAKE, LIMIT, Story, bake, none_failed, with_images};
 
-const POLICY: &str = "
-apiVersion: lockkeeper.dev/v1alpha1
-kind: RollbackPolicy
-metadata: {name: bake, namespace: NAMESPACE}
-spec: {checks: [{name: always, query: vector(1), min: 1, interval: 1s}], bake: 15s}
-";
-
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  images: {app: \"demo:VERSION\"}
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [{setWeight: 40}, {pause: {}}]}}
-gates: {approvals: [{name: go, before: Start}]}
-rollbackPolicy: bake
-";
+fn spec(version: &str) -> String {
+    with_images(version, "{setWeight: 40}, {pause: {}}") + GATE_AND_BAKE
+}
 
 /// In every phase somebody needs more pods and gets them, of each version as many as it should have; promotion kills none.
 pub async fn at_every_phase(story: &Story<'_>) -> Result<()> {
     let app = story.app(3).await?;
     let before = app.specs().await?;
-    story.apply(POLICY).await?;
+    story.apply(&bake("15s")).await?;
     let deaths = app.deaths().await?;
     let traffic = app.traffic();
-    story.release(&SPEC.replace("VERSION", "2.0.0")).await?;
+    story.release(&spec("2.0.0")).await?;
     story.await_phase(Phase::Waiting).await?;
     grown(&app, 4, &[("1.0.0", 4)]).await?;
     story.decide(User::Alice, Verdict::Approve, Some("go")).await?;
@@ -53,8 +39,8 @@ pub async fn at_every_phase(story: &Story<'_>) -> Result<()> {
     story.await_confirmed(40).await?;
     grown(&app, 8, &[("1.0.0", 8), ("2.0.0", 4)]).await?;
     story.await_confirmed(40).await?;
-    story.decide(User::Alice, Verdict::Resume, None).await?;
-    story.await_phase(Phase::Promoting).await?;
+    // Who looks only afterwards may come too late for the phase.
+    tokio::try_join!(story.await_phase(Phase::Promoting), story.decide(User::Alice, Verdict::Resume, None))?;
     app.scale(9).await?;
     story.await_phase(Phase::Baking).await?;
     grown(&app, 10, &[("1.0.0", 10), ("2.0.0", 10)]).await?;
@@ -63,12 +49,9 @@ pub async fn at_every_phase(story: &Story<'_>) -> Result<()> {
     app.at_rest(&before.clone().with_version("2.0.0").with_replicas(10)).await?;
 
     let pods = app.pods("2.0.0").await?;
-    story.release(&SPEC.replace("VERSION", "3.0.0")).await?;
-    story.await_phase(Phase::Waiting).await?;
-    story.decide(User::Alice, Verdict::Approve, Some("go")).await?;
-    story.await_confirmed(40).await?;
-    story.decide(User::Alice, Verdict::Abort, None).await?;
-    story.await_phase(Phase::RollingBack).await?;
+    story.release(&spec("3.0.0")).await?;
+    story.approved_to(40).await?;
+    tokio::try_join!(story.await_phase(Phase::RollingBack), story.decide(User::Alice, Verdict::Abort, None))?;
     grown(&app, 11, &[("2.0.0", 11)]).await?;
     story.await_phase(Phase::Aborted).await?;
     story.await_given_back().await?;
@@ -155,12 +138,10 @@ pub async fn between_the_writes_of_the_handover(story: &Story<'_>) -> Result<()>
         app.available().await?;
     }
     let before = app.specs().await?;
-    story.apply(POLICY).await?;
+    story.apply(&bake("15s")).await?;
     let traffic = app.traffic();
-    story.release(&SPEC.replace("VERSION", "2.0.0")).await?;
-    story.await_phase(Phase::Waiting).await?;
-    story.decide(User::Alice, Verdict::Approve, Some("go")).await?;
-    story.await_confirmed(40).await?;
+    story.release(&spec("2.0.0")).await?;
+    story.approved_to(40).await?;
     let autoscaler = Autoscaler::start(&app);
     story.decide(User::Alice, Verdict::Resume, None).await?;
     story.await_phase(Phase::Baking).await?;
@@ -178,12 +159,10 @@ pub async fn between_the_writes_of_the_handover(story: &Story<'_>) -> Result<()>
 pub async fn between_the_writes_of_the_way_back(story: &Story<'_>) -> Result<()> {
     let app = story.app(3).await?;
     let before = app.specs().await?;
-    story.apply(&POLICY.replace("15s", "10m")).await?;
+    story.apply(&bake("10m")).await?;
     let traffic = app.traffic();
-    story.release(&SPEC.replace("VERSION", "2.0.0")).await?;
-    story.await_phase(Phase::Waiting).await?;
-    story.decide(User::Alice, Verdict::Approve, Some("go")).await?;
-    story.await_confirmed(40).await?;
+    story.release(&spec("2.0.0")).await?;
+    story.approved_to(40).await?;
     story.decide(User::Alice, Verdict::Resume, None).await?;
     story.await_phase(Phase::Baking).await?;
     let autoscaler = Autoscaler::start(&app);

@@ -12,16 +12,11 @@ use lockkeeper_api::release::Phase;
 use lockkeeper_e2e::wait;
 use serde_json::json;
 
-use crate::harness::{App, LIMIT, Story, none_failed};
+use crate::harness::{App, LIMIT, Story, none_failed, with_images};
 
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  images: {app: \"demo:VERSION\"}
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [{setWeight: 50}, {pause: {duration: 3s}}]}}
-";
+fn spec(version: &str) -> String {
+    with_images(version, "{setWeight: 50}, {pause: {duration: 3s}}")
+}
 
 const MIN_READY_SECONDS: i64 = 8;
 
@@ -33,7 +28,7 @@ pub async fn min_ready_seconds(story: &Story<'_>) -> Result<()> {
     app.available().await?;
     let before = app.specs().await?;
     let traffic = app.traffic();
-    story.release(&SPEC.replace("VERSION", "2.0.0")).await?;
+    story.release(&spec("2.0.0")).await?;
     let weighed = |weight| {
         move |status: &lockkeeper_api::release::ReleaseStatus| status.weight.is_some_and(|now| now.confirmed == weight)
     };
@@ -85,7 +80,7 @@ pub async fn start(story: &Story<'_>) -> Result<()> {
     let app = story.app(2).await?;
     let before = app.specs().await?;
     let traffic = app.traffic();
-    story.release(&SPEC.replace("VERSION", "2.0.0-slowstart10s")).await?;
+    story.release(&spec("2.0.0-slowstart10s")).await?;
     story
         .await_status("say what it waits for", |status| {
             status.phase == Phase::Progressing && status.message.contains("50 %")

@@ -8,17 +8,14 @@ use lockkeeper_api::release::{GateKind, GateState, Phase, Release, ReleaseStatus
 use lockkeeper_e2e::User;
 use serde_json::json;
 
-use crate::harness::{Story, condition, none_failed};
+use crate::harness::{Story, condition, none_failed, with_images};
 
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  images: {app: \"demo:2.0.0\"}
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [{setWeight: 30}, {pause: {duration: 5s}}, {setWeight: 60}, {pause: {}}, {setWeight: 80}, {pause: {}}]}}
-suspend: SUSPEND
-";
+fn spec() -> String {
+    with_images(
+        "2.0.0",
+        "{setWeight: 30}, {pause: {duration: 15s}}, {setWeight: 60}, {pause: {}}, {setWeight: 80}, {pause: {}}",
+    ) + "suspend: SUSPEND\n"
+}
 
 /// Who releases may hold their release so.
 async fn suspend(story: &Story<'_>, suspend: bool) -> Result<()> {
@@ -36,7 +33,7 @@ fn closed(status: &ReleaseStatus) -> bool {
 pub async fn before_start(story: &Story<'_>) -> Result<()> {
     let app = story.app(2).await?;
     let before = app.specs().await?;
-    story.release(&SPEC.replace("SUSPEND", "true")).await?;
+    story.release(&spec().replace("SUSPEND", "true")).await?;
     let status = story.await_status("wait", |status| status.phase == Phase::Waiting && closed(status)).await?;
     ensure!(status.message.contains("spec.suspend"), "the mend is not named: {}", status.message);
     condition(&status, "Ready", "True")?;
@@ -55,7 +52,7 @@ pub async fn midway(story: &Story<'_>) -> Result<()> {
     let app = story.app(2).await?;
     let before = app.specs().await?;
     let traffic = app.traffic();
-    story.release(&SPEC.replace("SUSPEND", "false")).await?;
+    story.release(&spec().replace("SUSPEND", "false")).await?;
     story.await_confirmed(30).await?;
     suspend(story, true).await?;
     let status = story.await_status("be suspended", |status| status.phase == Phase::Paused && closed(status)).await?;

@@ -1,26 +1,19 @@
 //! Several operators, and operators that end between two writes.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use kube::ResourceExt;
 use lockkeeper_api::decision::Verdict;
 use lockkeeper_e2e::{AuditEntry, Operator, User, http_get, wait};
-use tokio::time::{sleep, timeout};
 
-use crate::harness::{LIMIT, Story, none_failed};
+use crate::harness::{LIMIT, Story, none_failed, with_images};
 
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  images: {app: \"demo:2.0.0\"}
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [{setWeight: 20}, {setWeight: 40}, {pause: {}}]}}
-";
+fn spec() -> String {
+    with_images("2.0.0", "{setWeight: 20}, {setWeight: 40}, {pause: {}}")
+}
 
 /// An operator's series that are not 0, with their labels.
 async fn series(operator: &Operator) -> Result<BTreeMap<String, f64>> {
@@ -54,7 +47,7 @@ pub async fn one_leads(story: &Story<'_>) -> Result<()> {
     let first = story.operator().await?;
     let second = story.operator().await?;
     let traffic = app.traffic();
-    story.own_release(SPEC).await?;
+    story.own_release(&spec()).await?;
     story.await_confirmed(40).await?;
     ensure!(leads(&first).await?, "the first operator does not lead");
     ensure!(!leads(&second).await?, "the second operator leads beside the first");
@@ -93,15 +86,15 @@ pub async fn election_defeated(story: &Story<'_>) -> Result<()> {
         story.operator_electing(&format!("{}-a", story.namespace)).await?,
         story.operator_electing(&format!("{}-b", story.namespace)).await?,
     ];
-    let both_lead = async {
-        while !(leads(&operators[0]).await? && leads(&operators[1]).await?) {
-            sleep(Duration::from_millis(50)).await;
+    wait::answer("both to lead", LIMIT, async || {
+        for operator in &operators {
+            ensure!(leads(operator).await?, "{} does not lead", operator.url);
         }
-        anyhow::Ok(())
-    };
-    timeout(LIMIT, both_lead).await.context("one of them does not act")??;
+        Ok(())
+    })
+    .await?;
     let traffic = app.traffic();
-    story.own_release(SPEC).await?;
+    story.own_release(&spec()).await?;
     let status = story.await_confirmed(40).await?;
     ensure!(status.decisions.is_empty(), "{:?}", status.decisions);
     story.decide(User::Alice, Verdict::Resume, None).await?;

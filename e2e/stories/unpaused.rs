@@ -9,25 +9,18 @@ use lockkeeper_api::release::Phase;
 use lockkeeper_e2e::User;
 use serde_json::json;
 
-use crate::harness::{App, Specs, Story, none_failed};
+use crate::harness::{App, Specs, Story, none_failed, with_images, without_images};
 
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  IMAGES
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [{setWeight: 40}, {pause: {}}, {setWeight: 100}]}}
-";
+const STEPS: &str = "{setWeight: 40}, {pause: {}}, {setWeight: 100}";
 
 /// 2.0.0 has 40 % of the traffic; and the specs as they were before.
 async fn half_way<'a>(story: &'a Story<'a>, images: bool) -> Result<(App<'a>, Specs)> {
     let app = story.app(3).await?;
     let before = app.specs().await?;
     if images {
-        story.release(&SPEC.replace("IMAGES", "images: {app: \"demo:2.0.0\"}")).await?;
+        story.release(&with_images("2.0.0", STEPS)).await?;
     } else {
-        story.release(&SPEC.replace("IMAGES", "")).await?;
+        story.release(&without_images(STEPS)).await?;
         story.await_rest("1.0.0").await?;
         app.sync("2.0.0").await?;
     }
@@ -88,7 +81,7 @@ pub async fn before_start(story: &Story<'_>) -> Result<()> {
     let before = app.specs().await?.with_version("2.0.0");
     let stable = app.pods("1.0.0").await?;
     let gates = "gates: {approvals: [{name: go, before: Start}]}\n";
-    story.release(&(SPEC.replace("IMAGES", "") + gates)).await?;
+    story.release(&(without_images(STEPS) + gates)).await?;
     story.await_rest("1.0.0").await?;
     app.sync("2.0.0").await?;
     story.await_phase(Phase::Waiting).await?;
@@ -112,13 +105,13 @@ pub async fn before_start(story: &Story<'_>) -> Result<()> {
 /// What a person had paused before the release, a person resumes: it ends with the new version, paused.
 pub async fn paused_by_person(story: &Story<'_>) -> Result<()> {
     let app = story.app(2).await?;
-    story.release(&SPEC.replace("IMAGES", "images: {app: \"demo:1.0.0\"}")).await?;
+    story.release(&with_images("1.0.0", STEPS)).await?;
     story.await_rest("1.0.0").await?;
     story.kubectl(User::Erin, &["rollout", "pause", "deployment/web"]).await?;
     let before = app.specs().await?;
     ensure!(app.paused().await?, "the pause did not take");
     let traffic = app.traffic();
-    story.release(&SPEC.replace("IMAGES", "images: {app: \"demo:2.0.0\"}")).await?;
+    story.release(&with_images("2.0.0", STEPS)).await?;
     story.await_confirmed(40).await?;
     story.decide(User::Alice, Verdict::Resume, None).await?;
     story.await_rest("2.0.0").await?;

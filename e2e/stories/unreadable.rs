@@ -9,16 +9,11 @@ use lockkeeper_api::release::Phase;
 use lockkeeper_e2e::{User, wait};
 use serde_json::json;
 
-use crate::harness::{LIMIT, Story};
+use crate::harness::{LIMIT, Story, with_images};
 
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  images: {app: \"demo:2.0.0\"}
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [{setWeight: 50}]}}
-";
+fn spec() -> String {
+    with_images("2.0.0", "{setWeight: 50}")
+}
 
 /// As an older or newer version of the product may have left them.
 const BAD: [(&str, &str); 2] = [
@@ -47,19 +42,19 @@ spec: {workloads: everything, strategy: {mysterious: {}}}
 pub async fn among_good_ones(story: &Story<'_>) -> Result<()> {
     let app = story.app(2).await?;
     let before = app.specs().await?;
-    story.release(&SPEC.replace("2.0.0", "1.0.0")).await?;
+    story.release(&spec().replace("2.0.0", "1.0.0")).await?;
     // The operator leads: only then does it tell people.
     story.await_rest("1.0.0").await?;
     let [window, release] = BAD;
     unchecked(story, release).await?;
     reported(story, "Release").await?;
-    story.release(SPEC).await?;
+    story.release(&spec()).await?;
     story.await_rest("2.0.0").await?;
     app.at_rest(&before.clone().with_version("2.0.0")).await?;
 
     unchecked(story, window).await?;
     reported(story, "DeploymentWindow").await?;
-    story.release(&SPEC.replace("2.0.0", "3.0.0")).await?;
+    story.release(&spec().replace("2.0.0", "3.0.0")).await?;
     let status = story.await_phase(Phase::Waiting).await?;
     ensure!(status.message.contains("bad") && status.message.contains("cannot be read"), "{}", status.message);
     app.at_rest(&before.clone().with_version("2.0.0")).await?;

@@ -7,22 +7,17 @@ use lockkeeper_api::decision::Verdict;
 use lockkeeper_api::release::Release;
 use lockkeeper_e2e::{User, wait};
 
-use crate::harness::{App, LIMIT, Specs, Story, none_failed};
+use crate::harness::{App, LIMIT, Specs, Story, none_failed, with_images};
 
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  images: {app: \"demo:2.0.0\"}
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [{setWeight: 40}, {pause: {}}]}}
-";
+fn spec() -> String {
+    with_images("2.0.0", "{setWeight: 40}, {pause: {}}")
+}
 
 /// With 40 % of the traffic on the new version; and the specs as they were before.
 async fn half_way<'a>(story: &'a Story<'a>) -> Result<(App<'a>, Specs)> {
     let app = story.app(3).await?;
     let before = app.specs().await?;
-    story.release(SPEC).await?;
+    story.release(&spec()).await?;
     story.await_confirmed(40).await?;
     Ok((app, before))
 }

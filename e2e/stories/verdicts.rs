@@ -7,21 +7,7 @@ use lockkeeper_api::decision::{Decision, DecisionSpec, Verdict};
 use lockkeeper_api::release::{CountedDecision, GateState, GateStatus, GoingBackCause, Phase, ReleaseStatus};
 use lockkeeper_e2e::{Behaviour, User};
 
-use crate::harness::{Story, condition, decision, none_failed, refused};
-
-fn spec(version: &str, steps: &str, more: &str) -> String {
-    format!(
-        "
-workloads:
-- ref: {{kind: Deployment, name: web}}
-  images: {{app: \"demo:{version}\"}}
-  service: web
-  routes: [{{kind: HTTPRoute, name: web}}]
-strategy: {{canary: {{steps: [{steps}]}}}}
-{more}
-"
-    )
-}
+use crate::harness::{Story, bake, condition, decision, none_failed, refused, with_images};
 
 fn gate<'a>(status: &'a ReleaseStatus, name: &str) -> Option<&'a GateStatus> {
     status.gates.iter().find(|gate| gate.name == name)
@@ -45,21 +31,21 @@ pub async fn override_expires(story: &Story<'_>) -> Result<()> {
     let app = story.app(2).await?;
     let before = app.specs().await?;
     story.apply(FREEZE).await?;
-    story.release(&spec("2.0.0", "{setWeight: 30}, {pause: {duration: 20s}}, {setWeight: 60}", "")).await?;
+    story.release(&with_images("2.0.0", "{setWeight: 30}, {pause: {duration: 40s}}, {setWeight: 60}")).await?;
     let status = story.await_phase(Phase::Waiting).await?;
     let revision = status.candidate.context("there is no candidate")?.revision;
     let alice = || story.cluster().client(User::Alice);
     let lasting = decision(User::Alice, Verdict::Override, Some("windows"), &revision);
     let without_reason = DecisionSpec { reason: None, ..lasting.clone() };
     refused(story.propose(alice(), without_reason).await, "Override needs a reason")?;
-    let expires_after = Some(lockkeeper_api::scalar::Duration::from_secs(15));
+    let expires_after = Some(lockkeeper_api::scalar::Duration::from_secs(30));
     let passing = story.propose(alice(), DecisionSpec { expires_after, ..lasting.clone() }).await?;
     let status = story
         .await_status("pass the gate", |status| gate(status, "windows").is_some_and(|gate| gate.reason == "Overridden"))
         .await?;
     let message = gate(&status, "windows").map_or("", |gate| &gate.message);
     ensure!(message.contains("alice"), "who has passed the gate is not said: {message}");
-    ensure!(lasts(counted(&status, &passing)?) == Some(Duration::from_secs(15)), "{:?}", status.decisions);
+    ensure!(lasts(counted(&status, &passing)?) == Some(Duration::from_secs(30)), "{:?}", status.decisions);
     let status = story
         .await_status("meet the gate again", |status| {
             let closed = gate(status, "windows").is_some_and(|gate| gate.state == GateState::Closed);
@@ -85,7 +71,7 @@ pub async fn reject_later(story: &Story<'_>) -> Result<()> {
     let before = app.specs().await?;
     let traffic = app.traffic();
     let gates = "gates: {approvals: [{name: go, from: {groups: [sre]}}]}";
-    story.release(&spec("2.0.0", "{setWeight: 40}, {approval: {name: go}}, {setWeight: 80}", gates)).await?;
+    story.release(&(with_images("2.0.0", "{setWeight: 40}, {approval: {name: go}}, {setWeight: 80}") + gates)).await?;
     story.await_status("ask for approval", |status| gate(status, "go").is_some()).await?;
     story.decide(User::Alice, Verdict::Reject, Some("go")).await?;
     let held = |status: &ReleaseStatus| status.hold.as_ref().is_some_and(|hold| hold.reason == "Rejected");
@@ -111,7 +97,7 @@ pub async fn reject_later(story: &Story<'_>) -> Result<()> {
 pub async fn resume(story: &Story<'_>) -> Result<()> {
     let app = story.app(2).await?;
     let before = app.specs().await?;
-    story.release(&spec("2.0.0", "{setWeight: 40}, {pause: {}}, {setWeight: 80}, {pause: {}}", "")).await?;
+    story.release(&with_images("2.0.0", "{setWeight: 40}, {pause: {}}, {setWeight: 80}, {pause: {}}")).await?;
     let status = story.await_status("pause", |status| status.message.contains("pause without duration")).await?;
     ensure!(status.phase == Phase::Paused, "it is {}", status.phase);
     ensure!(status.next_transition_time.is_none(), "it goes on by itself at {:?}", status.next_transition_time);
@@ -146,7 +132,7 @@ pub async fn retry_after_rollback(story: &Story<'_>) -> Result<()> {
     story.apply(POLICY).await?;
     let traffic = app.traffic();
     let (version, steps) = ("2.0.0-errors50", "{setWeight: 30}, {pause: {}}");
-    story.release(&spec(version, steps, "rollbackPolicy: no-errors")).await?;
+    story.release(&(with_images(version, steps) + "rollbackPolicy: no-errors\n")).await?;
     let status = story.await_phase(Phase::RolledBack).await?;
     let cause = status.going_back.map(|back| back.cause);
     ensure!(cause == Some(GoingBackCause::CheckFailed), "it went back for {cause:?}");
@@ -181,12 +167,12 @@ pub async fn approval_of_one_revision(story: &Story<'_>) -> Result<()> {
         };
         story.await_status("have counted the approval", counted).await
     };
-    story.release(&spec("2.0.0", steps, gates)).await?;
+    story.release(&(with_images("2.0.0", steps) + gates)).await?;
     story.await_phase(Phase::Waiting).await?;
     let one_of_two = |status: &ReleaseStatus| gate(status, "board").is_some_and(|gate| gate.message.contains("1 of 2"));
     ensure!(one_of_two(&approve(User::Carol, "2.0.0").await?), "one approval of two is not said");
     // The version that Dave looks at is another one than Carol did.
-    story.release(&spec("2.1.0", steps, gates)).await?;
+    story.release(&(with_images("2.1.0", steps) + gates)).await?;
     story.await_status("wait with the newer version", |status| status.version.as_deref() == Some("2.1.0")).await?;
     let status = approve(User::Dave, "2.1.0").await?;
     ensure!(status.phase == Phase::Waiting && one_of_two(&status), "an approval of 2.0.0 counts: {:?}", status.gates);
@@ -201,7 +187,7 @@ pub async fn retry_before_start(story: &Story<'_>) -> Result<()> {
     let app = story.app(1).await?;
     let before = app.specs().await?;
     let gates = "gates: {approvals: [{name: board, before: Start, required: 2, from: {groups: [change-board]}}]}";
-    story.release(&spec("2.0.0", "{setWeight: 50}", gates)).await?;
+    story.release(&(with_images("2.0.0", "{setWeight: 50}") + gates)).await?;
     for (user, verdict, gate, phase) in [
         (User::Dave, Verdict::Reject, Some("board"), Phase::Rejected),
         (User::Erin, Verdict::Abort, None, Phase::Aborted),
@@ -229,32 +215,27 @@ pub async fn abort_while_promoting(story: &Story<'_>) -> Result<()> {
     let app = story.app(3).await?;
     let (before, pods) = (app.specs().await?, app.pods("1.0.0").await?);
     let traffic = app.traffic();
-    story.release(&spec("2.0.0", "{setWeight: 50}", "")).await?;
+    // Taking over lasts as long as the pods that are still missing take to start.
+    let version = "2.0.0-slowstart5s";
+    story.release(&with_images(version, "{setWeight: 50}")).await?;
     story.await_phase(Phase::Promoting).await?;
     story.decide(User::Erin, Verdict::Abort, None).await?;
     let status = story.await_phase(Phase::Aborted).await?;
-    ensure!(status.blocked.iter().any(|blocked| blocked.version == "2.0.0"), "{:?}", status.blocked);
+    ensure!(status.blocked.iter().any(|blocked| blocked.version == version), "{:?}", status.blocked);
     story.await_given_back().await?;
     none_failed(&traffic.stop().await)?;
     ensure!(app.pods("1.0.0").await? == pods, "pods of the stable version have changed");
-    ensure!(app.pods("2.0.0").await?.is_empty(), "pods of the new version are left");
+    ensure!(app.pods(version).await?.is_empty(), "pods of the new version are left");
     app.at_rest(&before).await
 }
-
-const BAKE: &str = "
-apiVersion: lockkeeper.dev/v1alpha1
-kind: RollbackPolicy
-metadata: {name: bake, namespace: NAMESPACE}
-spec: {checks: [{name: always, query: vector(1), min: 1, interval: 1s}], bake: 1h}
-";
 
 /// While the new version bakes, the old one runs beside it: Rollback finds its pods as they were, and asks no gate.
 pub async fn rollback_while_baking(story: &Story<'_>) -> Result<()> {
     let app = story.app(3).await?;
     let (before, pods) = (app.specs().await?, app.pods("1.0.0").await?);
-    story.apply(BAKE).await?;
+    story.apply(&bake("1h")).await?;
     let traffic = app.traffic();
-    story.release(&spec("2.0.0", "{setWeight: 50}", "rollbackPolicy: bake")).await?;
+    story.release(&(with_images("2.0.0", "{setWeight: 50}") + "rollbackPolicy: bake\n")).await?;
     let status = story.await_status("bake", |status| status.message.contains("baking until")).await?;
     condition(&status, "Ready", "True")?;
     ensure!(app.pods("2.0.0").await?.len() == 3, "the new version is not whole");

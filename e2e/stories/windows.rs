@@ -4,16 +4,11 @@ use anyhow::{Result, ensure};
 use lockkeeper_api::release::{GateKind, GateState, GateStatus, Phase, ReleaseStatus};
 use lockkeeper_e2e::User;
 
-use crate::harness::Story;
+use crate::harness::{Story, with_images};
 
-const SPEC: &str = "
-workloads:
-- ref: {kind: Deployment, name: web}
-  images: {app: \"demo:2.0.0\"}
-  service: web
-  routes: [{kind: HTTPRoute, name: web}]
-strategy: {canary: {steps: [{setWeight: 30}, {pause: {duration: 5s}}, {setWeight: 60}]}}
-";
+fn spec() -> String {
+    with_images("2.0.0", "{setWeight: 30}, {pause: {duration: 15s}}, {setWeight: 60}")
+}
 
 fn window(name: &str, action: &str, from: &str, until: &str) -> String {
     format!(
@@ -45,7 +40,7 @@ pub async fn closed_and_opened(story: &Story<'_>) -> Result<()> {
     let app = story.app(2).await?;
     let before = app.specs().await?;
     story.apply(&window("office", "Allow", PAST.0, PAST.1)).await?;
-    story.release(SPEC).await?;
+    story.release(&spec()).await?;
     story.await_status("wait for the window", |status| status.phase == Phase::Waiting && closed(status)).await?;
     story.apply(&window("office", "Allow", NOW.0, NOW.1)).await?;
     story.await_confirmed(30).await?;
@@ -64,7 +59,7 @@ pub async fn freeze(story: &Story<'_>) -> Result<()> {
     let before = app.specs().await?;
     story.apply(&window("office", "Allow", NOW.0, NOW.1)).await?;
     story.apply(&window("christmas", "Freeze", NOW.0, NOW.1)).await?;
-    story.release(SPEC).await?;
+    story.release(&spec()).await?;
     let status =
         story.await_status("wait for the freeze", |status| status.phase == Phase::Waiting && closed(status)).await?;
     let message = windows(&status).map_or("", |gate| &gate.message);

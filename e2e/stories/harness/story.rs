@@ -93,6 +93,13 @@ impl<'a> Story<'a> {
         .await
     }
 
+    /// Approves gate `go`, for which the release waits before its start, and waits until it pauses at this weight.
+    pub async fn approved_to(&self, weight: u8) -> Result<ReleaseStatus> {
+        self.await_phase(Phase::Waiting).await?;
+        self.decide(User::Alice, Verdict::Approve, Some("go")).await?;
+        self.await_confirmed(weight).await
+    }
+
     /// Waits until nothing is in flight: everything has been given back.
     pub async fn await_given_back(&self) -> Result<()> {
         wait::object(&self.api::<Release>(), "web", "have given everything back", LIMIT, |release| {
