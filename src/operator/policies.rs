@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::settings::ServiceAccount;
 
 /// The operator's user in the files below `config/policies`.
-const OPERATOR_USER: &str = "system:serviceaccount:lockkeeper-system:lockkeeper";
+pub const OPERATOR_USER: &str = "system:serviceaccount:lockkeeper-system:lockkeeper";
 /// The variable of the decision policy that lists the service accounts that may decide.
 const APPROVING_SERVICE_ACCOUNTS: &str = "approvingServiceAccounts";
 

@@ -24,7 +24,7 @@ use crate::{
     controllers::{self, Scope},
     leader::{Election, Leadership},
     metrics::Metrics,
-    policies::{PolicyMode, PolicySettings, TextError},
+    policies::{OPERATOR_USER, PolicyMode, PolicySettings, TextError},
     server::{self, ListenError, Pages, Readiness},
     settings::{DeploymentHold, Settings},
 };
@@ -130,6 +130,13 @@ async fn operate(
         version = env!("CARGO_PKG_VERSION"),
         "starting"
     );
+    if facts.user != OPERATOR_USER {
+        warn!(
+            user = facts.user,
+            expected = OPERATOR_USER,
+            "the admission policies as shipped are about another user: run as that one, or name this one in them"
+        );
+    }
     let context = Context::new(Parts {
         setting: Setting {
             operator_namespace: settings.namespace.to_string(),
