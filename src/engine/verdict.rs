@@ -159,7 +159,10 @@ fn refusal(plan: &Plan, status: &ReleaseStatus, spec: &DecisionSpec, counted: &C
             } else {
                 gate::stranger(gate, counted)
             };
-            when(&before_promotion, "a release before promotion").or(author)
+            let again = (spec.verdict == Verdict::Approve && gate.expires_after.is_none())
+                .then(|| repeated(status, name, user))
+                .flatten();
+            when(&before_promotion, "a release before promotion").or(author).or(again)
         }
         Verdict::Override => {
             let name = spec.gate.as_deref().unwrap_or_default();
@@ -183,4 +186,12 @@ fn refusal(plan: &Plan, status: &ReleaseStatus, spec: &DecisionSpec, counted: &C
         Verdict::Rollback if phase == Phase::Promoting && status.candidate.is_none() => None,
         Verdict::Rollback => when(&[Phase::Stable, Phase::Baking], "a version that was promoted"),
     }
+}
+
+/// Why an approval adds nothing: the same person has given it.
+fn repeated(status: &ReleaseStatus, gate: &str, user: &str) -> Option<String> {
+    let mut given =
+        status.decisions.iter().filter(|d| d.refused.is_none() && !d.spent && d.verdict == Verdict::Approve);
+    let same = given.any(|decision| decision.by == user && decision.gate.as_deref() == Some(gate));
+    same.then(|| format!("{user} has approved {gate} already"))
 }

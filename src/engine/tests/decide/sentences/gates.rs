@@ -27,6 +27,7 @@ fn approvals_are_of_distinct_people() {
     approve(&mut lab, "ann");
     approve(&mut lab, "ann");
     expect(&lab, Phase::Waiting, "1 of 2 approvals (by ann)");
+    assert!(refused(&lab).is_some_and(|why| why.contains("ann has approved gate already")));
     approve(&mut lab, "bob");
     expect(&lab, Phase::Paused, "step 2/2");
 }
