@@ -45,6 +45,12 @@ pub async fn one_leads(story: &Story<'_>) -> Result<()> {
     let app = story.app(3).await?;
     let before = app.specs().await?;
     let first = story.operator().await?;
+    // A new Lease is nobody's at first: whoever comes meanwhile may win it.
+    wait::answer("the first operator to lead", LIMIT, async || {
+        ensure!(leads(&first).await?, "it does not lead");
+        Ok(())
+    })
+    .await?;
     let second = story.operator().await?;
     let traffic = app.traffic();
     story.own_release(&spec()).await?;
