@@ -40,7 +40,7 @@ pub fn settle(
     if !swapped(new, old) {
         return swap(scene, new, old);
     }
-    if let Some(round) = restore_traffic(scene, new, old, share) {
+    if let Some(round) = bridge(scene, new, old, keep).or_else(|| restore_traffic(scene, new, old, share)) {
         return round;
     }
     let mut round = clean_up(scene, new, old, keep);
@@ -198,6 +198,23 @@ fn aimed<'a>(
     match scene.unconfirmed() {
         Some(round) => Err(round),
         None => Err(Round::write([write::aim_canary_service(canary, &new.hash)])),
+    }
+}
+
+/// A round that lets the version before serve, or waits while it does: the promoted one has lost all its pods. What is on its way
+/// back never helps out.
+fn bridge(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView>, keep: Keep) -> Option<Round> {
+    let old = old.filter(|old| keep == Keep::Full && old.available > 0)?;
+    let lost = new.available == 0 && scene.deployment.replicas > 0 && scene.most() == 0;
+    let pinned = scene.pinned().any(|service| is_pinned(service, &new.hash) || is_pinned(service, &old.hash));
+    if !lost || !pinned {
+        return None;
+    }
+    let writes = scene.pin(&old.hash);
+    if writes.is_empty() {
+        Some(Round::wait(format!("waiting for pods of {}", new.name)))
+    } else {
+        Some(Round::write(writes))
     }
 }
 

@@ -96,6 +96,9 @@ impl<'a> Run<'a> {
         }
         if shut {
             self.next.gates = gates;
+        }
+        // Under a hold nobody waits for pods, and no deadline runs.
+        if shut || (!joined.served && self.next.hold.is_some()) {
             return self.halted(joined);
         }
         if !joined.served {

@@ -6,6 +6,7 @@ mod decisions;
 mod first;
 mod forward;
 mod gates;
+mod policies;
 
 use lockkeeper_api::release::{GateState, Phase};
 use lockkeeper_engine::{traffic, write::Kind};
