@@ -31,7 +31,34 @@ pub enum Verdict {
     Override,
 }
 
+/// Which of a Release's revisions a Decision is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The one on its way.
+    Candidate,
+    /// The one that runs.
+    Stable,
+    /// One that went back.
+    Blocked,
+}
+
 impl Verdict {
+    /// What it is about.
+    pub const fn subject(self) -> Subject {
+        match self {
+            Self::Rollback => Subject::Stable,
+            Self::Retry => Subject::Blocked,
+            Self::Approve
+            | Self::Reject
+            | Self::Promote
+            | Self::Skip
+            | Self::Pause
+            | Self::Resume
+            | Self::Abort
+            | Self::Override => Subject::Candidate,
+        }
+    }
+
     /// All verdicts, in the order of the reference.
     pub const ALL: [Self; 10] = [
         Self::Approve,

@@ -102,7 +102,13 @@ struct Doing {
     message: String,
     waits: Waits,
     wake: Option<Timestamp>,
-    progress: bool,
+}
+
+impl Doing {
+    /// Whether something has to come about before anything else is decided.
+    fn is_under_way(&self) -> bool {
+        self.waits != Waits::Nothing
+    }
 }
 
 /// What kind of thing is waited for: conditions tell them apart.

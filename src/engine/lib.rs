@@ -11,6 +11,7 @@ mod converge;
 mod decide;
 mod digest;
 mod gate;
+pub mod orphan;
 pub mod plan;
 mod revision;
 pub mod sharing;

@@ -31,17 +31,13 @@ pub struct Backends<'a> {
 pub struct Seen {
     /// Rules that send anything to the stable Service or the candidate's.
     pub rules: usize,
-    /// Whether the candidate's Service is in some rule.
-    pub candidate: bool,
     /// The largest share of the candidate in any rule, in percent, rounded up.
     pub most: u8,
-    /// The smallest share of the candidate in any rule, in percent, rounded down.
-    pub least: u8,
 }
 
 /// Reads the candidate's share from a route's rules.
 pub fn seen(rules: &Value, backends: Backends<'_>) -> Seen {
-    let mut seen = Seen { rules: 0, candidate: false, most: 0, least: 100 };
+    let mut seen = Seen { rules: 0, most: 0 };
     for refs in rule_backends(rules) {
         let stable: u64 = refs.iter().filter(|r| is_service(r, backends.stable)).map(weight).sum();
         let canaries: Vec<_> = refs.iter().filter(|r| is_service(r, backends.canary)).collect();
@@ -50,14 +46,9 @@ pub fn seen(rules: &Value, backends: Backends<'_>) -> Seen {
             continue;
         }
         seen.rules += 1;
-        seen.candidate |= !canaries.is_empty();
         let canary: u64 = canaries.into_iter().map(weight).sum();
         let total = (stable + canary).max(1);
         seen.most = seen.most.max(percent((canary * 100).div_ceil(total)));
-        seen.least = seen.least.min(percent(canary * 100 / total));
-    }
-    if seen.rules == 0 {
-        seen.least = 0;
     }
     seen
 }
@@ -234,8 +225,8 @@ mod tests {
     #[test]
     fn a_reverted_route_is_seen_as_zero_and_edited_again() {
         let own = rules(json!([{"name": "web", "weight": 1}]));
-        assert_eq!(seen(&own, WEB), Seen { rules: 1, candidate: false, most: 0, least: 0 });
-        assert_eq!(seen(&set(&own, Some(30)), WEB), Seen { rules: 1, candidate: true, most: 30, least: 30 });
+        assert_eq!(seen(&own, WEB), Seen { rules: 1, most: 0 });
+        assert_eq!(seen(&set(&own, Some(30)), WEB), Seen { rules: 1, most: 30 });
     }
 
     #[test]

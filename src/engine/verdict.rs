@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lockkeeper_api::{
     DecisionSpec,
-    decision::Verdict,
+    decision::{Subject, Verdict},
     release::{CountedDecision, GateState, Phase, ReleaseStatus, Step},
 };
 
@@ -100,17 +100,10 @@ fn forget(world: &World, status: &mut ReleaseStatus) {
 /// Whether a Decision is about the revision that its verdict acts on.
 fn concerns(status: &ReleaseStatus, spec: &DecisionSpec) -> bool {
     let is = |revision: Option<&String>| revision == Some(&spec.revision);
-    match spec.verdict {
-        Verdict::Rollback => is(status.stable.as_ref().map(|s| &s.revision)),
-        Verdict::Retry => status.blocked.iter().any(|b| b.revision == spec.revision && !b.retried),
-        Verdict::Approve
-        | Verdict::Reject
-        | Verdict::Promote
-        | Verdict::Skip
-        | Verdict::Pause
-        | Verdict::Resume
-        | Verdict::Abort
-        | Verdict::Override => is(status.candidate.as_ref().map(|c| &c.revision)),
+    match spec.verdict.subject() {
+        Subject::Candidate => is(status.candidate.as_ref().map(|c| &c.revision)),
+        Subject::Stable => is(status.stable.as_ref().map(|s| &s.revision)),
+        Subject::Blocked => status.blocked.iter().any(|b| b.revision == spec.revision && !b.retried),
     }
 }
 

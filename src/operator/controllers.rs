@@ -145,23 +145,11 @@ fn watches(context: &Context, scope: &Scope) -> Vec<Watch> {
         watches.extend(namespaces.into_iter().map(|namespace| Watch {
             resource,
             namespace: Some(namespace.into()),
-            config: match resource {
-                // The right to see one namespace is given by its name.
-                Resource::Namespace => config.clone().fields(&format!("metadata.name={namespace}")),
-                Resource::Release
-                | Resource::DeploymentWindow
-                | Resource::RollbackPolicy
-                | Resource::Decision
-                | Resource::Deployment
-                | Resource::ReplicaSet
-                | Resource::ControllerRevision
-                | Resource::Service
-                | Resource::EndpointSlice
-                | Resource::HTTPRoute
-                | Resource::ValidatingAdmissionPolicy
-                | Resource::ValidatingAdmissionPolicyBinding
-                | Resource::MutatingAdmissionPolicy
-                | Resource::MutatingAdmissionPolicyBinding => config.clone(),
+            // The right to see one namespace is given by its name.
+            config: if resource == Resource::Namespace {
+                config.clone().fields(&format!("metadata.name={namespace}"))
+            } else {
+                config.clone()
             },
         }));
     }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use kube::Api;
-use lockkeeper_api::decision::{Decision, Verdict};
+use lockkeeper_api::decision::{Decision, Subject, Verdict};
 use lockkeeper_api::release::{Phase, Release, ReleaseStatus};
 use lockkeeper_e2e::{Cluster, User, wait};
 
@@ -116,17 +116,10 @@ impl<'a> Story<'a> {
     /// Creates a Decision about the candidate, or about the stable version where there is none.
     pub async fn decide(&self, user: User, verdict: Verdict, gate: Option<&str>) -> Result<Decision> {
         let status = self.status().await?;
-        let revision = match verdict {
-            Verdict::Rollback => status.stable,
-            Verdict::Retry => return self.decide_about(user, verdict, gate, &last_blocked(&status)?).await,
-            Verdict::Approve
-            | Verdict::Reject
-            | Verdict::Promote
-            | Verdict::Skip
-            | Verdict::Pause
-            | Verdict::Resume
-            | Verdict::Abort
-            | Verdict::Override => status.candidate,
+        let revision = match verdict.subject() {
+            Subject::Candidate => status.candidate,
+            Subject::Stable => status.stable,
+            Subject::Blocked => return self.decide_about(user, verdict, gate, &last_blocked(&status)?).await,
         };
         let revision = revision.context("there is no version to decide about")?.revision;
         self.decide_about(user, verdict, gate, &revision).await

@@ -3,7 +3,7 @@
 
 use lockkeeper_api::{
     Release, ReleaseStatus,
-    decision::Verdict,
+    decision::{Subject, Verdict},
     release::{ApprovalGate, GateState, GateStatus, PauseStep, Phase, RevisionStatus, Step, Strategy},
 };
 
@@ -47,17 +47,10 @@ pub fn check(release: &Release, ask: &Ask<'_>) -> Result<Bound, String> {
         }
         Verdict::Rollback | Verdict::Promote | Verdict::Abort | Verdict::Retry => {}
     }
-    let bound = match ask.verdict {
-        Verdict::Retry => blocked(name, status, ask.revision)?,
-        Verdict::Rollback => of(status.stable.as_ref(), "stable", name)?,
-        Verdict::Approve
-        | Verdict::Reject
-        | Verdict::Promote
-        | Verdict::Skip
-        | Verdict::Pause
-        | Verdict::Resume
-        | Verdict::Abort
-        | Verdict::Override => of(status.candidate.as_ref(), "new", name)?,
+    let bound = match ask.verdict.subject() {
+        Subject::Candidate => of(status.candidate.as_ref(), "new", name)?,
+        Subject::Stable => of(status.stable.as_ref(), "stable", name)?,
+        Subject::Blocked => blocked(name, status, ask.revision)?,
     };
     match ask.revision {
         Some(seen) if seen != bound.revision => Err(format!(
@@ -167,16 +160,17 @@ fn resumable(release: &Release, status: &ReleaseStatus) -> Result<(), String> {
 /// The newest blocked revision that is the candidate, else the only one; or the one that the person names.
 fn blocked(name: &str, status: &ReleaseStatus, seen: Option<&str>) -> Result<Bound, String> {
     let candidate = status.candidate.as_ref().map(|c| c.revision.as_str());
-    let of_revision = |revision: &str| status.blocked.iter().rev().find(|b| b.revision == revision);
-    let found = match (seen, status.blocked.as_slice()) {
+    let blocked: Vec<_> = status.blocked.iter().filter(|blocked| !blocked.retried).collect();
+    let of_revision = |revision: &str| blocked.iter().rev().copied().find(|b| b.revision == revision);
+    let found = match (seen, blocked.as_slice()) {
         (Some(revision), _) => of_revision(revision),
-        (None, [only]) => Some(only),
+        (None, [only]) => Some(*only),
         (None, _) => candidate.and_then(of_revision),
     };
     match found {
         Some(b) => Ok(Bound { revision: b.revision.clone(), version: b.version.clone() }),
         None => {
-            let names = status.blocked.iter().map(|b| format!("{} ({})", b.revision, b.version)).collect();
+            let names = blocked.iter().map(|b| format!("{} ({})", b.revision, b.version)).collect();
             Err(format!("say with --revision which blocked revision of {name} may start again: {}", listed(names)))
         }
     }

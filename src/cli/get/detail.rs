@@ -127,7 +127,7 @@ fn counted(decision: &CountedDecision) -> String {
 }
 
 fn blocked(status: &ReleaseStatus, now: Timestamp) -> String {
-    let rows = status.blocked.iter().map(|b| {
+    let rows = status.blocked.iter().filter(|b| !b.retried).map(|b| {
         [b.revision.clone(), b.version.clone(), b.phase.to_string(), moment(&b.since, now), b.message.clone()]
     });
     part("Blocked until retry", ["REVISION", "VERSION", "PHASE", "SINCE", "MESSAGE"], rows.collect())

@@ -83,7 +83,7 @@ impl Run<'_> {
             Some((why, false)) => (format!("{message}; {why}"), Waits::Mending),
             Some((_, true)) | None => (message, Waits::Machines),
         };
-        Turn::Now(Doing { writes: joined.writes, message, waits, wake, progress: true })
+        Turn::Now(Doing { writes: joined.writes, message, waits, wake })
     }
 
     /// All traffic is back.
@@ -150,7 +150,7 @@ impl Run<'_> {
         if indexes.is_empty() && stable.workloads.len() == self.plan.workloads.len() {
             return None;
         }
-        let mut doing = Doing { waits: Waits::Machines, progress: true, ..Doing::default() };
+        let mut doing = Doing { waits: Waits::Machines, ..Doing::default() };
         for index in &indexes {
             let (Some(work), Some(view)) = (self.plan.workloads.get(*index), self.world.workloads.get(*index)) else {
                 continue;
@@ -200,8 +200,7 @@ impl Run<'_> {
             None => Round::default(),
         });
         let message = "the Release is being deleted: giving back what it used".to_owned();
-        let mut doing =
-            Doing { message, waits: Waits::Machines, progress: true, wake: joined.wake, ..Doing::default() };
+        let mut doing = Doing { message, waits: Waits::Machines, wake: joined.wake, ..Doing::default() };
         let done = joined.done();
         doing.writes = joined.writes;
         if done {

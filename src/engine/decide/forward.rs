@@ -187,7 +187,7 @@ impl<'a> Run<'a> {
             return self.go_back(cause, why);
         }
         let wake = earliest(joined.wake, deadline);
-        Turn::Now(Doing { writes: joined.writes, message, waits: Waits::Machines, wake, progress: true })
+        Turn::Now(Doing { writes: joined.writes, message, waits: Waits::Machines, wake })
     }
 
     /// Something that the release needs has gone wrong mid-way: exposure stays until it is mended.

@@ -41,7 +41,7 @@ impl Run<'_> {
         }
         // What the last attempt has left is cleared before another one begins.
         let left = self.clear(Keep::Gone);
-        if !left.writes.is_empty() || left.progress {
+        if !left.writes.is_empty() || left.is_under_way() {
             return Turn::Now(left);
         }
         if self.is_earlier(&wanted) {
@@ -96,11 +96,11 @@ impl Run<'_> {
         }
         self.enter(Phase::Stable);
         let mut doing = self.clear(Keep::Gone);
-        if doing.writes.is_empty() && !doing.progress && self.next.candidate.is_some() {
+        if doing.writes.is_empty() && !doing.is_under_way() && self.next.candidate.is_some() {
             self.clear_attempt();
             return Turn::Again;
         }
-        if !doing.progress {
+        if !doing.is_under_way() {
             let version = self.next.stable.as_ref().map(|s| s.version.clone()).unwrap_or_default();
             doing.message = format!("version {version} runs");
         }
@@ -109,7 +109,7 @@ impl Run<'_> {
 
     /// A restart by annotation is no new version: it passes natively, and the stable hash follows it.
     fn native_restart(&mut self) -> Option<Doing> {
-        let mut doing = Doing { waits: Waits::Machines, progress: true, ..Doing::default() };
+        let mut doing = Doing { waits: Waits::Machines, ..Doing::default() };
         let mut running = false;
         for (index, view) in self.world.workloads.iter().enumerate() {
             let deployment = view.deployment.as_ref()?;
@@ -174,14 +174,12 @@ impl Run<'_> {
         let mut doing = Doing { wake: joined.wake, ..Doing::default() };
         if let Some((message, waits)) = joined.pending() {
             doing.message = message;
-            doing.progress = true;
             doing.waits = if waits { Waits::Machines } else { Waits::Mending };
         }
         let done = joined.done();
         doing.writes = joined.writes;
         if !doing.writes.is_empty() && doing.message.is_empty() {
             doing.message = "clearing up".into();
-            doing.progress = true;
             doing.waits = Waits::Machines;
         } else if done && keep == Keep::Gone && !self.holds() {
             doing.writes.extend(self.finalizer(false));
@@ -249,7 +247,7 @@ impl Run<'_> {
 
     /// The Deployment has not run any version yet, or one that nobody has recorded.
     fn first(&mut self, wanted: &Wanted) -> Turn {
-        let mut doing = Doing { waits: Waits::Machines, progress: true, ..Doing::default() };
+        let mut doing = Doing { waits: Waits::Machines, ..Doing::default() };
         for (work, view) in self.plan.workloads.iter().zip(&self.world.workloads) {
             doing.writes.extend(dismantle(work, view));
         }

@@ -98,7 +98,7 @@ impl Run<'_> {
             return self.roll_back_to_previous(&command.signed());
         }
         let doing = self.settle_previous(Keep::Gone);
-        if doing.progress {
+        if doing.is_under_way() {
             return Turn::Now(doing);
         }
         self.succeed()
@@ -132,7 +132,7 @@ impl Run<'_> {
         // Another version asked for ends the bake: there can be only one beside the stable one.
         let over = until <= self.now || asked;
         let mut doing = self.settle_previous(if over { Keep::Gone } else { Keep::Full });
-        if over && !doing.progress {
+        if over && !doing.is_under_way() {
             return self.succeed();
         }
         if !over {
@@ -191,13 +191,7 @@ impl Run<'_> {
             }
             None => Round::default(),
         });
-        let progress = !joined.done();
-        Doing {
-            message: "clearing up after promotion".into(),
-            waits: Waits::Machines,
-            wake: joined.wake,
-            writes: joined.writes,
-            progress,
-        }
+        let waits = if joined.done() { Waits::Nothing } else { Waits::Machines };
+        Doing { message: "clearing up after promotion".into(), waits, wake: joined.wake, writes: joined.writes }
     }
 }

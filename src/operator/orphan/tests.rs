@@ -1,5 +1,5 @@
 use jiff::Timestamp;
-use lockkeeper_api::names::{HOLD, RELEASE};
+use lockkeeper_api::names::{HOLD, PAUSED_BY, RELEASE};
 use lockkeeper_engine::{world::Role, write::Request};
 use serde_json::{Value, json};
 

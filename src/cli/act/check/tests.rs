@@ -119,6 +119,9 @@ fn retry_is_about_the_blocked_candidate_or_the_only_blocked_one() {
     bound(status(&["r0", "r2"]), Verdict::Retry, None, "r2");
     refused(status(&["r0", "r9"]), Verdict::Retry, None, "r0 (v), r9 (v)");
     refused(status(&[]), Verdict::Retry, None, "there is none");
+    let mut again = status(&["r0"]);
+    again["blocked"][0]["retried"] = true.into();
+    refused(again, Verdict::Retry, None, "there is none");
 }
 
 #[test]
