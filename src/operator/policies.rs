@@ -74,11 +74,21 @@ impl Policy {
 
     const fn text(self, mode: PolicyMode) -> Option<&'static str> {
         Some(match (self, mode) {
-            (Self::Hold, PolicyMode::Mutating) => include_str!("../../charts/lockkeeper/files/policies/mutating/hold.yaml"),
-            (Self::Hold, PolicyMode::Validating) => include_str!("../../charts/lockkeeper/files/policies/validating/hold.yaml"),
-            (Self::Author, PolicyMode::Mutating) => include_str!("../../charts/lockkeeper/files/policies/mutating/author.yaml"),
-            (Self::Author, PolicyMode::Validating) => include_str!("../../charts/lockkeeper/files/policies/validating/author.yaml"),
-            (Self::Pin, PolicyMode::Mutating) => include_str!("../../charts/lockkeeper/files/policies/mutating/pin.yaml"),
+            (Self::Hold, PolicyMode::Mutating) => {
+                include_str!("../../charts/lockkeeper/files/policies/mutating/hold.yaml")
+            }
+            (Self::Hold, PolicyMode::Validating) => {
+                include_str!("../../charts/lockkeeper/files/policies/validating/hold.yaml")
+            }
+            (Self::Author, PolicyMode::Mutating) => {
+                include_str!("../../charts/lockkeeper/files/policies/mutating/author.yaml")
+            }
+            (Self::Author, PolicyMode::Validating) => {
+                include_str!("../../charts/lockkeeper/files/policies/validating/author.yaml")
+            }
+            (Self::Pin, PolicyMode::Mutating) => {
+                include_str!("../../charts/lockkeeper/files/policies/mutating/pin.yaml")
+            }
             (Self::Pin, PolicyMode::Validating) => return None,
             (Self::Decision, PolicyMode::Mutating | PolicyMode::Validating) => {
                 include_str!("../../charts/lockkeeper/files/policies/common/decision.yaml")
