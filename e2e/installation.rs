@@ -107,7 +107,7 @@ impl Installation {
 }
 
 /// Beside this program, where `cargo build` puts it; or the one that `LOCKKEEPER_BINARY` names.
-fn binary() -> Result<PathBuf> {
+pub(crate) fn binary() -> Result<PathBuf> {
     if let Some(given) = std::env::var_os("LOCKKEEPER_BINARY").filter(|path| !path.is_empty()) {
         return Ok(given.into());
     }
