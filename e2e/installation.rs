@@ -133,8 +133,11 @@ async fn apply_directory(cluster: &Cluster, directory: &str) -> Result<()> {
     Ok(())
 }
 
-/// A policy has no status that says when it is in force: it can only be tried.
-async fn policies_are_in_force(cluster: &Cluster, mutating_policies: MutatingPolicies) -> Result<()> {
+/// Waits until the policies are in force. They have no status that says so: they can only be tried.
+///
+/// # Errors
+/// If they are not within a minute.
+pub async fn policies_are_in_force(cluster: &Cluster, mutating_policies: MutatingPolicies) -> Result<()> {
     let foreign = r#"{"apiVersion": "lockkeeper.dev/v1alpha1", "kind": "Decision",
         "metadata": {"name": "probe", "namespace": "default"},
         "spec": {"release": "probe", "revision": "r", "verdict": "Abort", "by": {"username": "somebody-else"}}}"#;

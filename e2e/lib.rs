@@ -23,7 +23,7 @@ pub use audit_log::{AuditEntry, AuditFilter, AuditLog, ObjectReference};
 pub use cluster::{Cluster, MutatingPolicies, Options, target_directory};
 pub use demo::{Behaviour, DemoApp, PodCount};
 pub use http_get::{Answer, http_get};
-pub use installation::{Installation, Operator, SYSTEM_NAMESPACE};
+pub use installation::{Installation, Operator, SYSTEM_NAMESPACE, policies_are_in_force};
 pub use namespace::reexec_in_network_namespace;
 pub use node::{ADDRESS, OPERATOR_IMAGE};
 pub use operator_process::{OperatorCommand, OperatorProcess};

@@ -61,6 +61,7 @@ impl Local {
         Ok(Cluster {
             environment: Environment::Local(local),
             kubectl: tools.kubectl(),
+            helm: tools.helm.clone(),
             clients,
             gateway_url: components::GATEWAY.to_owned(),
             prometheus_url,
