@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Api;
 use lockkeeper_api::decision::Verdict;
 use lockkeeper_e2e::{MutatingPolicies, SYSTEM_NAMESPACE, User, wait};
 
-use super::STEPS;
+use super::{STEPS, commands};
 use crate::harness::{Chart, GATE_AND_BAKE, LIMIT, Story, Values, bake, none_failed, with_images, without_images};
 
 /// The first release is promoted under traffic, with a gate that a person opens.
@@ -47,11 +47,27 @@ pub async fn installed(story: &Story<'_>) -> Result<()> {
     fails_over(story, &chart).await
 }
 
+/// Every series that an alert asks for is there during a release, or tells of a fault that has not been.
+async fn alerts_have_series(chart: &Chart<'_>) -> Result<()> {
+    let rules = include_str!("../../../charts/lockkeeper/files/alerts/rules.yaml");
+    let [leader] = &chart.leaders().await?[..] else { bail!("not exactly one pod leads") };
+    let pods = chart.pods().await?;
+    let page = pods.iter().find(|pod| &pod.name == leader).context("it is gone")?.page("/metrics").await?;
+    let expressions = rules.split("expr:").skip(1).filter_map(|rule| rule.split("labels: {severity").next());
+    for word in expressions.flat_map(|text| text.split(|c: char| !c.is_alphanumeric() && c != '_')) {
+        let of_a_fault = ["lockkeeper_writes_throttled_total", "lockkeeper_reconcile_errors_total"].contains(&word);
+        let there = page.lines().any(|line| line.strip_prefix(word).is_some_and(|rest| rest.starts_with(['{', ' '])));
+        ensure!(!word.starts_with("lockkeeper_") || of_a_fault || there, "{leader} has no series {word}:\n{page}");
+    }
+    Ok(())
+}
+
 /// The leading pod is deleted; the other one leads, and the next release goes on.
 async fn fails_over(story: &Story<'_>, chart: &Chart<'_>) -> Result<()> {
-    let [first] = &chart.leaders().await?[..] else { anyhow::bail!("not exactly one pod leads") };
-    story.release(&with_images("3.0.0", STEPS)).await?;
+    let [first] = &chart.leaders().await?[..] else { bail!("not exactly one pod leads") };
+    story.release(&(with_images("3.0.0", STEPS) + "rollbackPolicy: bake\n")).await?;
     story.await_confirmed(40).await?;
+    alerts_have_series(chart).await?;
     story.cluster().kubectl(User::Admin, ["delete", "pod", first, "-n", SYSTEM_NAMESPACE]).await?;
     story.decide(User::Alice, Verdict::Resume, None).await?;
     story.await_rest("3.0.0").await?;
@@ -103,7 +119,15 @@ pub async fn by_kustomize(story: &Story<'_>) -> Result<()> {
     app.set_version("2.0.0").await?;
     story.await_rest("2.0.0").await?;
     none_failed(&traffic.stop().await)?;
-    chart.was_refused_nothing().await
+    chart.was_refused_nothing().await?;
+    // Away as the README says: the policies first.
+    let [policies, ..] = &commands(story, "Without the operator")?[..] else { bail!("the README has no commands") };
+    let delete = format!("kubectl delete -k {directory} --ignore-not-found --timeout=60s");
+    for script in ["kubectl delete releases.lockkeeper.dev --all --all-namespaces", policies, &delete] {
+        story.cluster().bash(script).await?;
+    }
+    app.set_version("3.0.0").await?;
+    app.available().await
 }
 
 pub async fn installed_before_1_36(story: &Story<'_>) -> Result<()> {
@@ -117,5 +141,11 @@ pub async fn installed_before_1_36(story: &Story<'_>) -> Result<()> {
     app.set_version("2.0.0").await?;
     story.await_rest("2.0.0").await?;
     none_failed(&traffic.stop().await)?;
-    chart.was_refused_nothing().await
+    chart.was_refused_nothing().await?;
+    // Gone for a while: at rest it is paused here, and a person may resume it.
+    chart.uninstall().await?;
+    ensure!(app.paused().await?, "it is not paused at rest");
+    story.kubectl(User::Admin, &["rollout", "resume", "deployment/web"]).await?;
+    app.set_version("3.0.0").await?;
+    app.available().await
 }

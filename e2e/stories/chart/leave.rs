@@ -6,24 +6,8 @@ use kube::ResourceExt;
 use lockkeeper_api::decision::Verdict;
 use lockkeeper_e2e::{MutatingPolicies, User};
 
-use super::STEPS;
+use super::{STEPS, commands};
 use crate::harness::{Chart, GATE_AND_BAKE, Story, Values, bake, none_failed, with_images, without_images};
-
-/// The commands of a chapter of the README, each block one script, about this story's application instead of that of the tour.
-fn commands(story: &Story<'_>, chapter: &str) -> Result<Vec<String>> {
-    let readme = include_str!("../../../README.md");
-    let (_, text) = readme.split_once(&format!("\n## {chapter}\n")).with_context(|| format!("no chapter {chapter}"))?;
-    let text = text.split("\n## ").next().unwrap_or(text);
-    let blocks = text.split("\n```").skip(1).step_by(2);
-    Ok(blocks
-        .map(|block| {
-            block
-                .replace("registry.example.com/checkout-web:2.4.0", "demo:VERSION")
-                .replace("checkout-web", "web")
-                .replace("-n shop", &format!("-n {}", story.namespace))
-        })
-        .collect())
-}
 
 /// Everything in flight is given back before the operator goes, and then nothing of the product is left anywhere.
 async fn left(story: &Story<'_>, chart: &Chart<'_>) -> Result<()> {
