@@ -26,6 +26,6 @@ pub use installation::{Installation, Operator, SYSTEM_NAMESPACE};
 pub use namespace::reexec_in_network_namespace;
 pub use operator_process::{OperatorCommand, OperatorProcess};
 pub use suite::{Fixture, Suite, Test};
-pub use tools::Tools;
+pub use tools::{GitOpsTools, Tools};
 pub use traffic::{Connections, Failure, Load, Totals, Traffic};
 pub use user::User;
