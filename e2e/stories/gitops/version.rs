@@ -1,13 +1,14 @@
 //! How a version gets to production from Git, and what a sync does afterwards.
 
 use anyhow::{Result, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
 use lockkeeper_api::decision::Verdict;
 use lockkeeper_api::release::Phase;
-use lockkeeper_e2e::User;
+use lockkeeper_e2e::{User, wait};
 use serde_json::json;
 
 use super::sync::{application, argocd, flux, is, kustomization};
-use crate::harness::{App, Story, none_failed, with_images, without_images};
+use crate::harness::{App, LIMIT, Story, none_failed, with_images, without_images};
 
 const STEPS: &str = "{setWeight: 50}, {pause: {}}";
 
@@ -21,33 +22,42 @@ async fn asked_by_the_release<'a>(story: &'a Story<'a>) -> Result<App<'a>> {
     Ok(app)
 }
 
+async fn has_image(app: &App<'_>, version: &str) -> Result<()> {
+    let image = format!("demo:{version}");
+    wait::object(&app.story.api::<Deployment>(), "web", "have the image of the Release", LIMIT, |deployment| {
+        let pod = deployment.and_then(|deployment| deployment.spec.as_ref()?.template.spec.as_ref());
+        pod.is_some_and(|pod| pod.containers.iter().all(|container| container.image.as_ref() == Some(&image)))
+    })
+    .await?;
+    Ok(())
+}
+
 async fn resumed(story: &Story<'_>) -> Result<()> {
     story.decide(User::Alice, Verdict::Resume, None).await?;
     story.await_rest("2.0.0").await.map(drop)
 }
 
-/// Git's Deployment still has the old image; Flux leaves the image alone, during the release and after it.
+/// Git's Deployment still has the old image: each sync by Flux brings it, it is put back, and no pod is touched.
 pub async fn in_release_flux(story: &Story<'_>) -> Result<()> {
     let app = asked_by_the_release(story).await?;
     let traffic = app.traffic();
-    let mut kustomization = kustomization()?;
-    kustomization["spec"]["ignore"] = json!([
-        {"paths": ["/spec/template/spec/containers/0/image"], "target": {"kind": "Deployment"}},
-    ]);
-    let done = flux(&app, "1.0.0", &kustomization)?;
-    ensure!(done["Deployment"] == "configured", "Flux takes the Deployment over: {done}");
-    let done = flux(&app, "1.0.0", &kustomization)?;
-    ensure!(done["Deployment"] == "unchanged", "during the release: {done}");
+    let pods = app.pods("2.0.0").await?;
+    for _ in 0..2 {
+        flux(&app, "1.0.0", &kustomization()?)?;
+        has_image(&app, "2.0.0").await?;
+    }
     is(story, "Release", "Suspended", "Current").await?;
-    story.await_confirmed(50).await?;
     resumed(story).await?;
-    let done = flux(&app, "1.0.0", &kustomization)?;
-    ensure!(done["Deployment"] == "unchanged", "at rest: {done}");
+    flux(&app, "1.0.0", &kustomization()?)?;
+    app.given_back("2.0.0").await?;
+    story.await_rest("2.0.0").await?;
     is(story, "Release", "Healthy", "Current").await?;
+    let now = app.pods("2.0.0").await?;
+    ensure!(pods.iter().all(|(name, uid)| now.get(name) == Some(uid)), "pods of the new version have changed");
     none_failed(&traffic.stop().await)
 }
 
-/// The same by Argo CD.
+/// Argo CD leaves the image alone, during the release and after it.
 pub async fn in_release_argocd(story: &Story<'_>) -> Result<()> {
     let app = asked_by_the_release(story).await?;
     let traffic = app.traffic();
@@ -71,7 +81,8 @@ pub async fn in_release_argocd(story: &Story<'_>) -> Result<()> {
     none_failed(&traffic.stop().await)
 }
 
-/// One commit changes both: whichever object is applied first, it is one release.
+/// One commit changes both: applied in the order that hurts most, it is one release. When it is aborted, what Flux brings is held and put
+/// back.
 pub async fn in_both(story: &Story<'_>) -> Result<()> {
     let app = story.app(2).await?;
     story.release(&with_images("1.0.0", STEPS)).await?;
@@ -83,8 +94,17 @@ pub async fn in_both(story: &Story<'_>) -> Result<()> {
     resumed(story).await?;
     let done = flux(&app, "2.0.0", &kustomization()?)?;
     ensure!(done["Deployment"] == "unchanged", "at rest: {done}");
-    let pods = app.pods("2.0.0").await?;
-    ensure!(pods.len() == 2, "{} pods", pods.len());
+    flux(&app, "3.0.0", &kustomization()?)?;
+    story.release(&with_images("3.0.0", STEPS)).await?;
+    story.await_confirmed(50).await?;
+    story.decide(User::Alice, Verdict::Abort, None).await?;
+    story.await_phase(Phase::Aborted).await?;
+    for _ in 0..2 {
+        flux(&app, "3.0.0", &kustomization()?)?;
+        app.given_back("2.0.0").await?;
+    }
+    story.await_phase(Phase::Aborted).await?;
+    ensure!(app.pods("3.0.0").await?.is_empty(), "the aborted version runs");
     none_failed(&traffic.stop().await)
 }
 
@@ -100,7 +120,12 @@ pub async fn in_deployment_flux(story: &Story<'_>) -> Result<()> {
     story.await_confirmed(50).await?;
     story.decide(User::Alice, Verdict::Abort, None).await?;
     story.await_phase(Phase::Aborted).await?;
-    story.await_given_back().await?;
+    wait::answer("the aborted version has no pods", LIMIT, async || {
+        let pods = app.pods("2.0.0").await?;
+        ensure!(pods.is_empty(), "{} pods", pods.len());
+        Ok(())
+    })
+    .await?;
     for _ in 0..2 {
         let done = flux(&app, "2.0.0", &kustomization()?)?;
         ensure!(done["Deployment"] == "unchanged", "Flux fights: {done}");
