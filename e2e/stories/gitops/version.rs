@@ -45,6 +45,7 @@ pub async fn in_release_flux(story: &Story<'_>) -> Result<()> {
     for _ in 0..2 {
         flux(&app, "1.0.0", &kustomization()?)?;
         has_image(&app, "2.0.0").await?;
+        story.await_confirmed(50).await?;
     }
     is(story, "Release", "Suspended", "Current").await?;
     resumed(story).await?;
