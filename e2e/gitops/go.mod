@@ -1,6 +1,6 @@
 module lockkeeper.dev/e2e/gitops
 
-go 1.26.8
+go 1.26.3
 
 require (
 	github.com/argoproj/argo-cd/v3 v3.5.7

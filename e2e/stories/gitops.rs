@@ -7,6 +7,8 @@ mod harness;
 
 #[path = "gitops/before_136.rs"]
 mod before_136;
+#[path = "gitops/rules.rs"]
+mod rules;
 #[path = "gitops/sync.rs"]
 mod sync;
 #[path = "gitops/valid.rs"]
@@ -54,8 +56,11 @@ fn stories(policies: MutatingPolicies) -> Vec<Test<Stage>> {
     match policies {
         MutatingPolicies::Served => stories![
             valid::examples,
+            rules::policy,
+            rules::window,
             version::in_release_flux,
             version::in_release_argocd,
+            version::in_release_by_template,
             version::in_both,
             version::in_deployment_flux,
         ],

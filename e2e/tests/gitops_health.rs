@@ -75,27 +75,3 @@ fn of_every_phase() {
         }
     }
 }
-
-/// Windows and policies have the condition Ready alone.
-#[test]
-fn of_windows_and_policies() {
-    let object = |kind: &str, generation: u8, ready: &str, message: &str| {
-        json!({
-            "apiVersion": "lockkeeper.dev/v1alpha1", "kind": kind, "metadata": {"name": "one", "generation": 2},
-            "status": {"observedGeneration": generation, "conditions": [
-                {"type": "Ready", "status": ready, "reason": "Any", "message": message, "observedGeneration": generation}]},
-        })
-    };
-    for kind in ["RollbackPolicy", "DeploymentWindow"] {
-        let objects = json!({
-            "good": object(kind, 2, "True", "no faults"), "bad": object(kind, 2, "False", "spec.x: mend it"),
-            "stale": object(kind, 1, "True", "no faults"),
-        });
-        let said = asked(&objects, &json!({"kind": "Kustomization"}));
-        let argocd = |name: &str| (said[name]["argocd"]["status"].clone(), said[name]["argocd"]["message"].clone());
-        assert_eq!(argocd("good"), (json!("Healthy"), json!("no faults")), "{kind}");
-        assert_eq!(argocd("bad"), (json!("Degraded"), json!("spec.x: mend it")), "{kind}");
-        assert_eq!(argocd("stale").0, "Progressing", "{kind}");
-        assert_eq!(said["bad"]["flux"]["status"], "InProgress", "{kind}: kstatus waits until it is mended");
-    }
-}

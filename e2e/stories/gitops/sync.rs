@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use crate::harness::{App, Story};
 
 const FLUX: &str = include_str!("../../../config/gitops/flux/checkout.yaml");
+/// Kinds of which `health.lua` speaks.
+const LUA_FOR: [&str; 3] = ["Release", "RollbackPolicy", "DeploymentWindow"];
 const ARGOCD: &str = include_str!("../../../config/gitops/argocd/checkout.yaml");
 
 /// The Kustomization of the example, for an application that is named `web`.
@@ -74,7 +76,8 @@ pub async fn live(story: &Story<'_>, kind: &str, name: &str) -> Result<Value> {
 /// What Argo CD and Flux, with the example's health checks, say of an object now; Flux by kstatus where it has none.
 pub async fn health(story: &Story<'_>, kind: &str, name: &str) -> Result<(String, String)> {
     let script = include_str!("../../../config/gitops/argocd/health.lua");
-    let config_map = json!({"data": {"resource.customizations.health.lockkeeper.dev_Release": script}});
+    let key = format!("resource.customizations.health.lockkeeper.dev_{kind}");
+    let config_map = if LUA_FOR.contains(&kind) { json!({"data": {key: script}}) } else { json!({}) };
     let objects = json!({"one": live(story, kind, name).await?});
     let question = json!({"configMap": config_map, "kustomization": kustomization()?, "objects": objects});
     let said = GitOpsTools::install()?.ask(&["health"], &question)?;

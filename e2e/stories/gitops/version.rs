@@ -82,6 +82,20 @@ pub async fn in_release_argocd(story: &Story<'_>) -> Result<()> {
     none_failed(&traffic.stop().await)
 }
 
+/// Another change of the template than the image is a version, too, where the Release carries it.
+pub async fn in_release_by_template(story: &Story<'_>) -> Result<()> {
+    let app = story.app(2).await?;
+    story.release(&with_images("1.0.0", STEPS)).await?;
+    story.await_rest("1.0.0").await?;
+    let pods = app.pods("1.0.0").await?;
+    story.kubectl(User::Admin, &["set", "env", "deployment/web", "COLOUR=green"]).await?;
+    story.await_confirmed(50).await?;
+    let now = app.pods("1.0.0").await?;
+    ensure!(pods.iter().all(|(name, uid)| now.get(name) == Some(uid)), "pods of the stable version have changed");
+    story.decide(User::Alice, Verdict::Resume, None).await?;
+    story.await_rest("1.0.0").await.map(drop)
+}
+
 /// One commit changes both: applied in the order that hurts most, it is one release. When it is aborted, what Flux brings is held and put
 /// back.
 pub async fn in_both(story: &Story<'_>) -> Result<()> {
