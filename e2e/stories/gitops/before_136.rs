@@ -5,7 +5,7 @@ use lockkeeper_api::decision::Verdict;
 use lockkeeper_e2e::User;
 use serde_json::{Value, json};
 
-use super::sync::{application, argocd, flux, is, kustomization, live};
+use super::sync::{application, argocd, argocd_applies, flux, in_git, is, kustomization, live};
 use crate::harness::{App, Story, none_failed, without_images};
 
 fn spec() -> String {
@@ -76,6 +76,13 @@ pub async fn argocd_keeps_pin_and_weights(story: &Story<'_>) -> Result<()> {
     to_the_end(&app).await?;
     let differs = argocd(&app, "2.0.0", &application()?).await?;
     ensure!(differs.is_empty(), "at rest OutOfSync: {differs:?}");
+    let mut changed = in_git(&app, "2.0.0")?;
+    for manifest in changed.iter_mut().filter(|manifest| manifest["kind"] == "HTTPRoute") {
+        manifest["spec"]["rules"][0]["backendRefs"][0]["weight"] = json!(7);
+    }
+    let differs = argocd_applies(&app, changed, &application()?).await?;
+    let weight = live(story, "HTTPRoute", "web").await?["spec"]["rules"][0]["backendRefs"][0]["weight"].clone();
+    ensure!(differs == ["HTTPRoute"] && weight == 7, "at rest the rules hide a change in Git: {differs:?}, {weight}");
     none_failed(&traffic.stop().await)
 }
 

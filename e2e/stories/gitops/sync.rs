@@ -30,7 +30,7 @@ fn documents(yaml: &str) -> Result<Vec<Value>> {
 }
 
 /// The manifests of Git at this version.
-fn in_git(app: &App<'_>, version: &str) -> Result<Vec<Value>> {
+pub fn in_git(app: &App<'_>, version: &str) -> Result<Vec<Value>> {
     Ok(serde_saphyr::from_multiple(&app.manifests(version))?)
 }
 
@@ -50,9 +50,14 @@ pub fn flux(app: &App<'_>, version: &str, kustomization: &Value) -> Result<Value
 /// Argo CD compares, and applies what it finds OutOfSync as it does with the option ServerSideApply. Says which kinds it
 /// found so.
 pub async fn argocd(app: &App<'_>, version: &str, application: &Value) -> Result<Vec<String>> {
+    argocd_applies(app, in_git(app, version)?, application).await
+}
+
+/// The same with these manifests.
+pub async fn argocd_applies(app: &App<'_>, manifests: Vec<Value>, application: &Value) -> Result<Vec<String>> {
     let tools = GitOpsTools::install()?;
     let mut found = Vec::new();
-    for git in in_git(app, version)? {
+    for git in manifests {
         let kind = git["kind"].as_str().context("a manifest without kind")?.to_owned();
         let question =
             json!({"application": application, "live": live(app.story, &kind, &app.name).await?, "git": git});

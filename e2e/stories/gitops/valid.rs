@@ -43,6 +43,22 @@ pub async fn examples(story: &Story<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The ConfigMap of an installation of Argo CD keeps what it has.
+async fn keys_are_added(story: &Story<'_>) -> Result<()> {
+    story
+        .kubectl(
+            User::Admin,
+            &["create", "configmap", "argocd-cm", "-n", "argocd", "--from-literal=url=https://argocd"],
+        )
+        .await?;
+    story.kubectl(User::Admin, &["apply", "--server-side", "-k", &format!("{EXAMPLES}/argocd")]).await?;
+    let keys = story
+        .kubectl(User::Admin, &["get", "configmap", "argocd-cm", "-n", "argocd", "-o", "jsonpath={.data}"])
+        .await?;
+    ensure!(keys.contains("https://argocd") && keys.contains("lockkeeper.dev_Release"), "{keys}");
+    Ok(())
+}
+
 async fn dry_run(story: &Story<'_>, yaml: &str) -> Result<()> {
     let cluster = story.cluster();
     let apply = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"];
