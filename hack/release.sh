@@ -29,6 +29,8 @@ flags=(
   # Static, with glibc: its allocator does not serialise threads as musl's does, and since 2.34 it reads /etc/hosts and asks
   # DNS by itself, so that nothing is loaded at run time. `make image-check` proves it in an empty root.
   -Ctarget-feature=+crt-static
+  # A panic ends the process (panic = "abort") and names file and line; nothing unwinds.
+  -Cforce-unwind-tables=no
   # Where it was built is not in it: panics name /lockkeeper/src/… and /crates/….
   "--remap-path-prefix=$PWD=/lockkeeper"
   "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=/crates"
