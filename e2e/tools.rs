@@ -19,6 +19,7 @@ pub use gitops::GitOpsTools;
 
 const KUBERNETES: &str = "1.36.3";
 const KWOK: &str = "v0.8.0";
+const HELM: &str = "v4.3.1";
 const TRAEFIK: &str = "3.7.15";
 /// The version that this Traefik is built against.
 const GATEWAY_API: &str = "v1.6.3";
@@ -39,6 +40,8 @@ pub struct Tools {
     pub control_plane: PathBuf,
     /// Simulates nodes and the kubelet's part of pods.
     pub kwok: PathBuf,
+    /// Installs the chart.
+    pub helm: PathBuf,
     /// The gateway.
     pub traefik: PathBuf,
     /// The metrics server.
@@ -58,12 +61,14 @@ impl Tools {
         thread::scope(|scope| {
             let control_plane = scope.spawn(control_plane);
             let kwok = scope.spawn(kwok);
+            let helm = scope.spawn(helm);
             let traefik = scope.spawn(traefik);
             let prometheus = scope.spawn(prometheus);
             let gateway_crds = scope.spawn(gateway_crds);
             Ok(Tools {
                 control_plane: joined(control_plane)?,
                 kwok: joined(kwok)?.join("kwok"),
+                helm: joined(helm)?.join("helm"),
                 traefik: joined(traefik)?.join("bin/traefik"),
                 prometheus: joined(prometheus)?,
                 gateway_crds: joined(gateway_crds)?,
@@ -113,10 +118,18 @@ fn major_and_minor(version: &str) -> Result<(&str, &str)> {
 }
 
 fn kwok() -> Result<PathBuf> {
-    cached(&format!("kwok-{KWOK}"), "1 to 4 minutes", |directory, progress| {
+    go_program("kwok", "sigs.k8s.io/kwok/cmd/kwok", KWOK)
+}
+
+fn helm() -> Result<PathBuf> {
+    go_program("helm", "helm.sh/helm/v4/cmd/helm", HELM)
+}
+
+fn go_program(name: &str, package: &str, version: &str) -> Result<PathBuf> {
+    cached(&format!("{name}-{version}"), "1 to 4 minutes", |directory, progress| {
         let mut install = go()?;
         install.env("GOBIN", directory).args(["install", "-v", "-ldflags", "-s -w"]);
-        run(install.arg(format!("sigs.k8s.io/kwok/cmd/kwok@{KWOK}")), "packages", progress)
+        run(install.arg(format!("{package}@{version}")), "packages", progress)
     })
 }
 
