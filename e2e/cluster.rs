@@ -62,6 +62,7 @@ impl Default for Options {
 pub struct Cluster {
     environment: Environment,
     kubectl: PathBuf,
+    helm: PathBuf,
     clients: HashMap<User, Client>,
     gateway_url: String,
     prometheus_url: Option<String>,

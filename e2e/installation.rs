@@ -21,7 +21,7 @@ pub const SYSTEM_NAMESPACE: &str = "lockkeeper-system";
 const LIMIT: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Kinds, roles and policies, installed from `config/` as users install them.
+/// Kinds, roles and policies, installed from the files that chart and kustomize install.
 #[derive(Debug)]
 pub struct Installation {
     binary: PathBuf,
@@ -109,7 +109,7 @@ impl Installation {
 }
 
 /// Beside this program, where `cargo build` puts it; or the one that `LOCKKEEPER_BINARY` names.
-fn binary() -> Result<PathBuf> {
+pub(crate) fn binary() -> Result<PathBuf> {
     if let Some(given) = std::env::var_os("LOCKKEEPER_BINARY").filter(|path| !path.is_empty()) {
         return Ok(given.into());
     }
@@ -121,9 +121,9 @@ fn binary() -> Result<PathBuf> {
     }
 }
 
-/// Applies the files of a directory below `config/`; namespaces first, because the other objects live in them.
+/// Applies the files of a directory below the chart's `files/`; namespaces first, because the other objects live in them.
 async fn apply_directory(cluster: &Cluster, directory: &str) -> Result<()> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config").join(directory);
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/lockkeeper/files").join(directory);
     let entries = fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))?;
     let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     files.retain(|path| path.extension().is_some_and(|end| end == "yaml") && !path.ends_with("kustomization.yaml"));
@@ -135,8 +135,11 @@ async fn apply_directory(cluster: &Cluster, directory: &str) -> Result<()> {
     Ok(())
 }
 
-/// A policy has no status that says when it is in force: it can only be tried.
-async fn policies_are_in_force(cluster: &Cluster, mutating_policies: MutatingPolicies) -> Result<()> {
+/// Waits until the policies are in force. They have no status that says so: they can only be tried.
+///
+/// # Errors
+/// If they are not within a minute.
+pub async fn policies_are_in_force(cluster: &Cluster, mutating_policies: MutatingPolicies) -> Result<()> {
     let foreign = r#"{"apiVersion": "lockkeeper.dev/v1alpha1", "kind": "Decision",
         "metadata": {"name": "probe", "namespace": "default"},
         "spec": {"release": "probe", "revision": "r", "verdict": "Abort", "by": {"username": "somebody-else"}}}"#;

@@ -1,0 +1,58 @@
+"""Checks an image in an OCI layout and unpacks it: image_check.py LAYOUT BINARY DIRECTORY"""
+
+import gzip, hashlib, io, json, pathlib, sys, tarfile
+
+layout, binary, directory = map(pathlib.Path, sys.argv[1:])
+faults = []
+
+
+def expect(what, found, wanted):
+    if found != wanted:
+        faults.append(f"{what} is {found!r}, not {wanted!r}")
+
+
+def blob(descriptor):
+    return (layout / "blobs" / descriptor["digest"].replace(":", "/")).read_bytes()
+
+
+index = json.loads((layout / "index.json").read_text())
+manifest = json.loads(blob(index["manifests"][0]))
+config = json.loads(blob(manifest["config"]))["config"]
+expect("the user", config.get("User"), "65532:65532")
+expect("the entry point", config.get("Entrypoint"), ["/lockkeeper"])
+expect("the command", config.get("Cmd"), ["operator"])
+expect("the working directory", config.get("WorkingDir", "/"), "/")
+expect("the volumes", config.get("Volumes"), None)
+labels = {name.removeprefix("org.opencontainers.image."): value for name, value in config["Labels"].items()}
+expect("the licence", labels.get("licenses"), "Apache-2.0")
+expect("the revision", labels.get("revision"), "checked")
+for name in ["title", "description", "source", "version"]:
+    if not labels.get(name):
+        faults.append(f"the label org.opencontainers.image.{name} is missing")
+
+files = {}
+for layer in manifest["layers"]:
+    content = blob(layer)
+    content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        for member in archive:
+            if member.isdir():
+                expect(f"the mode of {member.name}", oct(member.mode), oct(0o755))
+            else:
+                files[member.name.removeprefix("./")] = (member.isreg(), oct(member.mode), member.uid, member.gid)
+        archive.extractall(directory, filter="data")
+wanted = {
+    "lockkeeper": 0o755,
+    "etc/passwd": 0o644,
+    "etc/group": 0o644,
+    "etc/ssl/certs/ca-certificates.crt": 0o644,
+    "licenses/LICENSE": 0o644,
+}
+# Nothing belongs to the user that it runs as: it can change nothing of its own.
+expect("the list of files", files, {name: (True, oct(mode), 0, 0) for name, mode in wanted.items()})
+digest = lambda path: hashlib.sha256(path.read_bytes()).hexdigest()
+expect("the program", digest(directory / "lockkeeper"), digest(binary))
+
+for fault in faults:
+    print("error:", fault, file=sys.stderr)
+sys.exit(bool(faults))
