@@ -92,6 +92,7 @@ fn installations(policies: MutatingPolicies) -> Vec<Test<Stage>> {
             chart::uninstalled_at_rest,
             chart::uninstalled_midway,
             chart::left_for_good,
+            chart::kinds_deleted_midway,
             chart::without_the_operator,
         ],
         MutatingPolicies::Absent => stories![chart::installed_before_1_36, chart::left_before_1_36],

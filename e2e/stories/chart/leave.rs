@@ -2,12 +2,13 @@
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::ResourceExt;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{Api, ResourceExt};
 use lockkeeper_api::decision::Verdict;
-use lockkeeper_e2e::{MutatingPolicies, User};
+use lockkeeper_e2e::{MutatingPolicies, User, wait};
 
 use super::{STEPS, commands};
-use crate::harness::{Chart, GATE_AND_BAKE, Story, Values, bake, none_failed, with_images, without_images};
+use crate::harness::{Chart, GATE_AND_BAKE, LIMIT, Story, Values, bake, none_failed, with_images, without_images};
 
 /// Everything in flight is given back before the operator goes, and then nothing of the product is left anywhere.
 async fn left(story: &Story<'_>, chart: &Chart<'_>) -> Result<()> {
@@ -90,4 +91,28 @@ pub async fn without_the_operator(story: &Story<'_>) -> Result<()> {
         app.at_rest(&before.clone().with_version(version)).await?;
     }
     Ok(())
+}
+
+/// The kinds are deleted mid-way while no operator runs: they wait for the Release, until Lockkeeper is back and ends it.
+pub async fn kinds_deleted_midway(story: &Story<'_>) -> Result<()> {
+    let chart = Chart::prepare(story.cluster(), Values::default()).await?;
+    chart.install().await?;
+    let app = story.app(3).await?;
+    let before = app.specs().await?;
+    let traffic = app.traffic();
+    story.release(&with_images("2.0.0", STEPS)).await?;
+    story.await_confirmed(40).await?;
+    chart.uninstall().await?;
+    let delete =
+        "kubectl delete crd {releases,deploymentwindows,rollbackpolicies,decisions}.lockkeeper.dev --wait=false";
+    story.cluster().bash(delete).await?;
+    // It cannot become what Helm would wait for: the kinds go as soon as the release has ended.
+    chart.begin_to_install().await?;
+    let kinds = Api::<CustomResourceDefinition>::all(story.cluster().client(User::Admin));
+    wait::object(&kinds, "releases.lockkeeper.dev", "be gone", LIMIT, |kind| kind.is_none()).await?;
+    none_failed(&traffic.stop().await)?;
+    app.at_rest(&before).await?;
+    chart.install().await?;
+    story.release(&with_images("2.0.0", "{setWeight: 50}")).await?;
+    story.await_rest("2.0.0").await.map(drop)
 }

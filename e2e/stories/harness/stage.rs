@@ -16,7 +16,7 @@ pub struct Stage {
 
 enum Product {
     /// Installed before the first story, with one operator for all.
-    Shared { installation: Installation, operator: Operator },
+    Shared { installation: Installation, operator: Box<Operator> },
     /// Installed by each story that runs, one after the other, from the chart or by kustomize.
     OfTheStory,
 }
@@ -25,7 +25,9 @@ impl Stage {
     pub async fn set(policies: MutatingPolicies) -> Result<Stage> {
         let cluster = Cluster::start(Options { mutating_policies: policies, ..Options::default() }).await?;
         match Self::with(&cluster, policies).await {
-            Ok((installation, operator)) => Ok(Stage { cluster, product: Product::Shared { installation, operator } }),
+            Ok((installation, operator)) => {
+                Ok(Stage { cluster, product: Product::Shared { installation, operator: Box::new(operator) } })
+            }
             Err(error) => {
                 cluster.keep_logs();
                 Err(error)
