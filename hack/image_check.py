@@ -37,9 +37,9 @@ for layer in manifest["layers"]:
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         for member in archive:
             if member.isdir():
-                expect(f"the mode of {member.name}", oct(member.mode), oct(0o755))
+                expect(f"the mode of {member.name}", oct(member.mode & 0o7777), oct(0o755))
             else:
-                files[member.name.removeprefix("./")] = (member.isreg(), oct(member.mode), member.uid, member.gid)
+                files[member.name.removeprefix("./")] = (member.isreg(), oct(member.mode & 0o7777), member.uid, member.gid)
         archive.extractall(directory, filter="data")
 wanted = {
     "lockkeeper": 0o755,
