@@ -25,7 +25,7 @@ lint-workflows: ## the workflow files only
 crds: ## the custom resource definitions of the chart, from the types
 	cargo run --quiet -p lockkeeper -- crds --dir charts/lockkeeper/files/crds
 
-cluster: ## a local cluster for kubectl, until Ctrl-C
+cluster: operator ## a local cluster for kubectl, until Ctrl-C
 	cargo run -p lockkeeper-e2e --bin lockkeeper-cluster
 
 clean: ## what was built here; the tools in the cache stay

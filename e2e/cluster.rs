@@ -33,6 +33,8 @@ pub struct Options {
     pub mutating_policies: MutatingPolicies,
     /// Whether Prometheus runs. Without, there is no address of it.
     pub prometheus: bool,
+    /// Whether a gateway runs. Without, nobody accepts the routes of the cluster's Gateway.
+    pub gateway: bool,
 }
 
 /// Whether the API server has `MutatingAdmissionPolicy` in v1.
@@ -51,6 +53,7 @@ impl Default for Options {
             controller_requests_per_second: 100,
             mutating_policies: MutatingPolicies::Served,
             prometheus: true,
+            gateway: true,
         }
     }
 }
@@ -59,6 +62,7 @@ impl Default for Options {
 pub struct Cluster {
     environment: Environment,
     kubectl: PathBuf,
+    helm: PathBuf,
     clients: HashMap<User, Client>,
     gateway_url: String,
     prometheus_url: Option<String>,

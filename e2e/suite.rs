@@ -115,6 +115,21 @@ impl Suite {
         self.runtime.block_on(fixture.map_or_else(|| unreachable!("no test runs any more"), F::tear_down))
     }
 
+    /// The same for tests that are in each other's way: one after the other, in the order given.
+    ///
+    /// # Errors
+    /// As `run`.
+    pub fn run_in_turn<F: Fixture>(
+        &mut self,
+        fixture: impl Future<Output = Result<F>>,
+        tests: Vec<Test<F>>,
+    ) -> Result<()> {
+        let threads = self.arguments.test_threads.replace(1);
+        let outcome = self.run(fixture, tests);
+        self.arguments.test_threads = threads;
+        outcome
+    }
+
     fn chooses(&self, name: &str) -> bool {
         let is = |text: &String| if self.arguments.exact { name == text } else { name.contains(text.as_str()) };
         self.arguments.filter.as_ref().is_none_or(is) && !self.arguments.skip.iter().any(is)

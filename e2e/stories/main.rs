@@ -2,7 +2,7 @@
 //!
 //! Each has a namespace of its own on one cluster with one operator; several run at once (`--test-threads`, default 6), and a
 //! name, or part of it, as argument runs just those. Then those for API servers without mutating admission policies have
-//! their turn, on a cluster of that kind. What fails shows its Release, its objects and the operator's log.
+//! their turn, on a cluster of that kind, and at last those that install, upgrade and remove the product, one at a time. What fails shows its Release, its objects and the operator's log.
 
 mod harness;
 
@@ -10,6 +10,7 @@ mod approval;
 mod audited;
 mod authority;
 mod carried;
+mod chart;
 mod command_line;
 mod conditions;
 mod contested;
@@ -53,6 +54,9 @@ fn main() -> ExitCode {
         for policies in [MutatingPolicies::Served, MutatingPolicies::Absent] {
             suite.run(Stage::set(policies), stories(policies))?;
         }
+        for policies in [MutatingPolicies::Served, MutatingPolicies::Absent] {
+            suite.run_in_turn(Stage::bare(policies), installations(policies))?;
+        }
         Ok(())
     })
 }
@@ -66,16 +70,35 @@ async fn told(stage: &Stage, name: &str, tell: impl AsyncFnOnce(&Story<'_>) -> R
     }
 }
 
-fn stories(policies: MutatingPolicies) -> Vec<Test<Stage>> {
-    // `module::function` is the name and, with dashes, the namespace.
-    macro_rules! stories {
-        ($($module:ident :: $story:ident),* $(,)?) => {
-            vec![$(Test::new(
-                concat!(stringify!($module), "::", stringify!($story)),
-                async |stage: &Stage| told(stage, concat!(stringify!($module), "-", stringify!($story)), $module::$story).await,
-            )),*]
-        };
+/// `module::function` is the name of each and, with dashes, the namespace.
+macro_rules! stories {
+    ($($module:ident :: $story:ident),* $(,)?) => {
+        vec![$(Test::new(
+            concat!(stringify!($module), "::", stringify!($story)),
+            async |stage: &Stage| told(stage, concat!(stringify!($module), "-", stringify!($story)), $module::$story).await,
+        )),*]
+    };
+}
+
+/// Those that install the product themselves. The admission policies are the cluster's, so one story at a time.
+fn installations(policies: MutatingPolicies) -> Vec<Test<Stage>> {
+    match policies {
+        MutatingPolicies::Served => stories![
+            chart::installed,
+            chart::in_another_namespace,
+            chart::some_namespaces_only,
+            chart::by_kustomize,
+            chart::upgraded_in_flight,
+            chart::uninstalled_at_rest,
+            chart::uninstalled_midway,
+            chart::left_for_good,
+            chart::without_the_operator,
+        ],
+        MutatingPolicies::Absent => stories![chart::installed_before_1_36, chart::left_before_1_36],
     }
+}
+
+fn stories(policies: MutatingPolicies) -> Vec<Test<Stage>> {
     if policies == MutatingPolicies::Absent {
         return stories![
             paused_at_rest::deployment_carries_the_version,

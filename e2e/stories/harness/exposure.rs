@@ -90,6 +90,20 @@ impl Exposure {
     }
 }
 
+impl Exposure {
+    /// The route has always given exactly this share to the new version, in percent.
+    pub fn always(&self, share: u8) -> Result<()> {
+        let seen = self.seen.lock().clone();
+        let given = |state: &State| match state {
+            State::Given(given) => Some(*given),
+            State::Allowed(_) | State::Pinned { .. } => None,
+        };
+        let shares: Vec<u8> = seen.iter().filter_map(|(_, state)| given(state)).collect();
+        ensure!(!shares.is_empty() && shares.iter().all(|given| *given == share), "the route gave {shares:?}");
+        Ok(())
+    }
+}
+
 impl Drop for Exposure {
     fn drop(&mut self) {
         for reader in &self.readers {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use lockkeeper_e2e::{Cluster, Fixture, Installation, MutatingPolicies, Operator, Options};
 
 /// Label of a Release that the shared operator leaves alone, because its story ends operators; the value is the namespace.
@@ -11,15 +11,21 @@ pub const OWN_OPERATOR: &str = "own-operator";
 /// One for all stories.
 pub struct Stage {
     pub cluster: Cluster,
-    pub installation: Installation,
-    operator: Operator,
+    product: Product,
+}
+
+enum Product {
+    /// Installed before the first story, with one operator for all.
+    Shared { installation: Installation, operator: Operator },
+    /// Installed by each story that runs, one after the other, from the chart or by kustomize.
+    OfTheStory,
 }
 
 impl Stage {
     pub async fn set(policies: MutatingPolicies) -> Result<Stage> {
         let cluster = Cluster::start(Options { mutating_policies: policies, ..Options::default() }).await?;
         match Self::with(&cluster, policies).await {
-            Ok((installation, operator)) => Ok(Stage { cluster, installation, operator }),
+            Ok((installation, operator)) => Ok(Stage { cluster, product: Product::Shared { installation, operator } }),
             Err(error) => {
                 cluster.keep_logs();
                 Err(error)
@@ -32,6 +38,20 @@ impl Stage {
         let selector = format!("--release-selector=!{OWN_OPERATOR}");
         let operator = installation.operator(cluster, "operator", &[&selector]).await?;
         Ok((installation, operator))
+    }
+
+    /// A cluster with nothing of the product in it.
+    pub async fn bare(policies: MutatingPolicies) -> Result<Stage> {
+        let cluster = Cluster::start(Options { mutating_policies: policies, ..Options::default() }).await?;
+        Ok(Stage { cluster, product: Product::OfTheStory })
+    }
+
+    /// What was installed before the first story.
+    pub fn installation(&self) -> Result<&Installation> {
+        match &self.product {
+            Product::Shared { installation, .. } => Ok(installation),
+            Product::OfTheStory => bail!("each story installs the product here"),
+        }
     }
 
     /// Logs of all operators there have been.
@@ -48,15 +68,21 @@ impl Fixture for Stage {
 
     /// Ends the operator as an installation is taken down, and then the cluster.
     async fn tear_down(self) -> Result<()> {
-        let status = self.operator.process.terminate(super::LIMIT).await?;
-        if !status.success() {
-            self.cluster.keep_logs();
-            anyhow::bail!("the operator ended with {status} after SIGTERM; logs: {}", self.cluster.logs().display());
+        if let Product::Shared { operator, .. } = self.product {
+            let status = operator.process.terminate(super::LIMIT).await?;
+            if !status.success() {
+                self.cluster.keep_logs();
+                bail!("the operator ended with {status} after SIGTERM; logs: {}", self.cluster.logs().display());
+            }
         }
         self.cluster.stop().await
     }
 }
 
 fn is_operator_log(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("operator"))
+    path.file_name().is_some_and(|name| {
+        let name = name.to_string_lossy();
+        // Those of pods have the pod's name.
+        name.starts_with("operator") || name.starts_with("lockkeeper")
+    })
 }
