@@ -1,8 +1,10 @@
 """Checks an image in an OCI layout and unpacks it: image_check.py LAYOUT BINARY DIRECTORY"""
 
-import gzip, hashlib, io, json, pathlib, sys, tarfile
+import gzip, hashlib, io, json, pathlib, struct, sys, tarfile
 
 layout, binary, directory = map(pathlib.Path, sys.argv[1:])
+BUDGET = 20_000_000  # bytes of the program
+INTERPRETER = 3  # the type of an ELF program header that names a dynamic loader
 faults = []
 
 
@@ -37,9 +39,9 @@ for layer in manifest["layers"]:
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         for member in archive:
             if member.isdir():
-                expect(f"the mode of {member.name}", oct(member.mode), oct(0o755))
+                expect(f"the mode of {member.name}", oct(member.mode & 0o7777), oct(0o755))
             else:
-                files[member.name.removeprefix("./")] = (member.isreg(), oct(member.mode), member.uid, member.gid)
+                files[member.name.removeprefix("./")] = (member.isreg(), oct(member.mode & 0o7777), member.uid, member.gid)
         archive.extractall(directory, filter="data")
 wanted = {
     "lockkeeper": 0o755,
@@ -52,6 +54,15 @@ wanted = {
 expect("the list of files", files, {name: (True, oct(mode), 0, 0) for name, mode in wanted.items()})
 digest = lambda path: hashlib.sha256(path.read_bytes()).hexdigest()
 expect("the program", digest(directory / "lockkeeper"), digest(binary))
+
+program = binary.read_bytes()
+(headers,), (size, count) = struct.unpack_from("<Q", program, 32), struct.unpack_from("<HH", program, 54)
+if program[:5] != b"\x7fELF\x02":
+    faults.append("the program is no ELF file of 64 bits")
+elif any(struct.unpack_from("<I", program, headers + n * size)[0] == INTERPRETER for n in range(count)):
+    faults.append("the program is not static: it asks for a dynamic loader")
+if len(program) > BUDGET:
+    faults.append(f"the program has {len(program)} bytes, more than {BUDGET}")
 
 for fault in faults:
     print("error:", fault, file=sys.stderr)

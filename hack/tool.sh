@@ -13,13 +13,13 @@ case $tool in
   cargo-audit) version=0.22.2 crate=cargo-audit ;;
   cargo-cyclonedx) version=0.5.9 crate=cargo-cyclonedx ;;
   actionlint) version=1.7.12 module=github.com/rhysd/actionlint/cmd/actionlint ;;
-  # As in e2e/tools.rs.
   helm) version=4.3.1 module=helm.sh/helm/v4/cmd/helm ;;
   kustomize) version=5.8.3 module=sigs.k8s.io/kustomize/kustomize/v5 ;;
   *) fail "no tool $tool is known here: add it with its version" ;;
 esac
 cache=${LOCKKEEPER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lockkeeper}
-home=$cache/$tool-$version
+# The names are those of e2e/tools.rs, which installs helm too.
+if [ -n "${crate:-}" ]; then home=$cache/$tool-$version path=bin/$tool; else home=$cache/$tool-v$version path=$tool; fi
 
 install() {
   if [ -n "${crate:-}" ]; then
@@ -30,7 +30,7 @@ install() {
     rm -r "$1/build"
   else
     command -v go >/dev/null || fail "Go is missing: install Go 1.26 or newer so that it is on the PATH"
-    GOWORK=off GOFLAGS='' GOBIN=$1/bin go install "$module@v$version"
+    GOWORK=off GOFLAGS='' GOBIN=$1 go install "$module@v$version"
   fi
 }
 
@@ -47,4 +47,4 @@ if [ ! -d "$home" ]; then
     mv "$home.partial" "$home"
   fi
 fi
-echo "$home/bin/$tool"
+echo "$home/$path"

@@ -59,7 +59,7 @@ fn parse() -> Cli {
 fn run(verb: Verb) -> Result<(), Error> {
     let verb = match verb {
         Verb::Crds(crds) => return crds.run(),
-        // Its own runtime: it uses all cores, the others need one.
+        // Its own runtime: it uses several cores, the others need one.
         Verb::Operator(operator) => return operator.run(),
         Verb::Get(get) => Caller::Get(get),
         Verb::Act(act) => Caller::Act(act),
