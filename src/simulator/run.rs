@@ -8,7 +8,7 @@ mod trace;
 
 pub use self::{
     clock::{BEGINNING, virtual_clock},
-    operator::{Operator, PLATFORM, policy_settings},
+    operator::{Leads, Operator, PLATFORM, Setup, policy_settings},
     sim::{Late, Plot, Sim},
     trace::{SharedTrace, Told, Trace, Writer},
 };

@@ -11,6 +11,7 @@ mod garbage;
 mod gateway;
 mod kubelet;
 mod metric;
+pub mod people;
 mod replica_set;
 mod script;
 
@@ -28,7 +29,7 @@ pub use self::{
     gateway::{Gateway, InForce},
     kubelet::Kubelet,
     metric::{Source, Truth, by_image},
-    replica_set::ReplicaSetController,
+    replica_set::{ReplicaSetController, ready_since},
     script::{Act, Script, When},
 };
 use crate::api::{Kind, Server, Shared};

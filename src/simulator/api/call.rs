@@ -97,7 +97,13 @@ impl Call {
                 let grace = options["gracePeriodSeconds"].as_u64().and_then(|grace| u32::try_from(grace).ok());
                 Verb::Delete(conditions, grace)
             }
-            _ => return Err(Status::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")),
+            _ => {
+                return Err(Status::new(
+                    405,
+                    "MethodNotAllowed",
+                    "the server does not allow this method on the requested resource",
+                ));
+            }
         };
         Ok(Self { key, subresource, manager: query.get("fieldManager"), verb })
     }
@@ -111,7 +117,9 @@ fn many(query: &Query) -> Result<Verb, Status> {
     }
     let from = match text("resourceVersion").as_str() {
         "" | "0" => None,
-        version => Some(version.parse().map_err(|_| Status::bad_request(format!("invalid resource version {version:?}")))?),
+        version => {
+            Some(version.parse().map_err(|_| Status::bad_request(format!("invalid resource version {version:?}")))?)
+        }
     };
     let initial = text("sendInitialEvents") == "true";
     let seconds = text("timeoutSeconds").parse().unwrap_or(1800);
@@ -120,8 +128,11 @@ fn many(query: &Query) -> Result<Verb, Status> {
 
 /// Kind, namespace, name and subresource of a path.
 fn place(path: &str) -> Result<(Key, String), Status> {
-    let decoded: Vec<String> =
-        path.split('/').filter(|part| !part.is_empty()).map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned()).collect();
+    let decoded: Vec<String> = path
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned())
+        .collect();
     let parts: Vec<&str> = decoded.iter().map(String::as_str).collect();
     let (group, version, rest) = match parts.as_slice() {
         ["api", version, rest @ ..] => ("", *version, rest),

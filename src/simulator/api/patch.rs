@@ -89,20 +89,27 @@ mod tests {
 
     #[test]
     fn a_merge_patch_replaces_lists_and_removes_by_null() {
-        check(Patch::Merge(json!({"a": [1], "b": null, "c": {"d": 1}})), json!({"a": [2, 3], "b": 1}), json!({"a": [1], "c": {"d": 1}}));
+        check(
+            Patch::Merge(json!({"a": [1], "b": null, "c": {"d": 1}})),
+            json!({"a": [2, 3], "b": 1}),
+            json!({"a": [1], "c": {"d": 1}}),
+        );
     }
 
     #[test]
     fn a_strategic_merge_finds_containers_by_name() {
-        let object = |image: &str| json!({"spec": {"template": {"spec": {"containers": [
-            {"name": "app", "image": image, "ports": [{"containerPort": 80}]}, {"name": "side", "image": "s"}]}}}});
+        let object = |image: &str| {
+            json!({"spec": {"template": {"spec": {"containers": [
+            {"name": "app", "image": image, "ports": [{"containerPort": 80}]}, {"name": "side", "image": "s"}]}}}})
+        };
         let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "a:2"}]}}}});
         check(Patch::Strategic(patch), object("a:1"), object("a:2"));
     }
 
     #[test]
     fn a_failed_test_refuses_a_json_patch_as_a_whole() {
-        let patch = Patch::Json(json!([{"op": "add", "path": "/a", "value": 1}, {"op": "test", "path": "/b", "value": 2}]));
+        let patch =
+            Patch::Json(json!([{"op": "add", "path": "/a", "value": 1}, {"op": "test", "path": "/b", "value": 2}]));
         let refused = patch.apply(&Key::new(Kind::Release, "shop", "web"), &json!({"b": 3})).unwrap_err();
         assert_eq!((refused.code, refused.reason), (422, "Invalid"));
         assert!(refused.body().get("details").is_none(), "the operator tells it from a schema's complaint by that");

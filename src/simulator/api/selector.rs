@@ -167,7 +167,8 @@ mod tests {
     #[test]
     fn an_empty_selector_of_a_workload_selects_nothing() {
         assert!(!selects(&json!({}), &json!({"app": "web"})));
-        let both = json!({"matchLabels": {"app": "web"}, "matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]});
+        let both =
+            json!({"matchLabels": {"app": "web"}, "matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]});
         assert!(selects(&both, &json!({"app": "web"})));
         assert!(!selects(&both, &json!({"app": "web", "tier": "x"})));
     }

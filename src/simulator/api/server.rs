@@ -96,7 +96,13 @@ impl Server {
     ///
     /// # Errors
     /// 404 where the namespace is missing, 409 where it exists, 422 or 403 where it is not admitted.
-    pub fn create(&mut self, caller: &Caller, kind: Kind, namespace: &str, mut object: Value) -> Result<Arc<Object>, Status> {
+    pub fn create(
+        &mut self,
+        caller: &Caller,
+        kind: Kind,
+        namespace: &str,
+        mut object: Value,
+    ) -> Result<Arc<Object>, Status> {
         let served = kind.served();
         self.uids += 1;
         let number = self.uids;
@@ -118,13 +124,18 @@ impl Server {
         if served.generation {
             metadata.insert("generation".into(), 1.into());
         }
-        if served.status && let Value::Object(object) = &mut object {
+        if served.status
+            && let Value::Object(object) = &mut object
+        {
             // A subresource is not written by a creation; a pod begins pending, which is what no status means here.
             object.remove("status");
         }
         let key = Key::new(kind, namespace, super::object::name(&object));
         if key.name.is_empty() {
-            return Err(Status::invalid(&key, &[("metadata.name".into(), "Required value: name or generateName is required".into())]));
+            return Err(Status::invalid(
+                &key,
+                &[("metadata.name".into(), "Required value: name or generateName is required".into())],
+            ));
         }
         let home = Key::new(Kind::Namespace, "", namespace);
         if served.namespaced && self.store.objects().get(&home).is_none() {
@@ -159,7 +170,11 @@ impl Server {
         }
         let asked = &after["metadata"]["uid"];
         if !asked.is_null() && *asked != before["metadata"]["uid"] {
-            let why = format!("Precondition failed: UID in precondition: {}, UID in object meta: {}", text(asked), uid(&before));
+            let why = format!(
+                "Precondition failed: UID in precondition: {}, UID in object meta: {}",
+                text(asked),
+                uid(&before)
+            );
             return Err(Status::unfulfilled(key, &why));
         }
         keep(&before, &mut after, key, part);
@@ -210,7 +225,8 @@ impl Server {
         let checks = [("UID", &conditions.uid, uid(&before)), ("ResourceVersion", &conditions.version, version)];
         for (what, wanted, found) in checks {
             if let Some(wanted) = wanted.as_deref().filter(|wanted| *wanted != found) {
-                let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
+                let why =
+                    format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
                 return Err(Status::unfulfilled(key, &why));
             }
         }
@@ -235,8 +251,15 @@ impl Server {
         Ok(Some(self.put(key, after, caller)))
     }
 
-    fn admit(&self, caller: &Caller, key: &Key, part: Part, before: Option<&Value>, after: &mut Value) -> Result<(), Status> {
-        schema::admit(key, before, after)?;
+    fn admit(
+        &self,
+        caller: &Caller,
+        key: &Key,
+        part: Part,
+        before: Option<&Arc<Object>>,
+        after: &mut Value,
+    ) -> Result<(), Status> {
+        schema::admit(key, before.map(|before| before.value()), after)?;
         if part == Part::Main {
             admission::admit(self.store.objects(), caller, key, before, after)?;
         }
@@ -282,8 +305,15 @@ fn keep(before: &Value, after: &mut Value, key: &Key, part: Part) {
         set(after, "status", &before["status"]);
     }
     let kept = [
-        "name", "namespace", "uid", "resourceVersion", "creationTimestamp", "generation", "deletionTimestamp",
-        "deletionGracePeriodSeconds", "managedFields",
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "managedFields",
     ];
     for field in kept {
         set(&mut after["metadata"], field, &before["metadata"][field]);

@@ -21,7 +21,7 @@ use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{Caller, Call, Kind, Part, Server, Status, Verb, discovery, scale, watch};
+use super::{Call, Caller, Kind, Part, Server, Status, Verb, discovery, scale, watch};
 use crate::run::{SharedTrace, Trace};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -150,9 +150,8 @@ impl Link {
     }
 
     /// Lets this decide what becomes of requests from now on.
-    pub fn with_fault(self, fault: impl Fault + 'static) -> Self {
-        *self.0.fault.lock() = Some(Box::new(fault));
-        self
+    pub fn set_fault(&self, fault: Box<dyn Fault>) {
+        *self.0.fault.lock() = Some(fault);
     }
 
     /// Nothing passes any more: whoever is at its end has died.
@@ -263,7 +262,8 @@ impl Service {
             Disposition::Cut => {
                 let sent = self.answer(method, call, body).into_body().collect().await?.to_bytes();
                 let half = Ok(Frame::data(sent.slice(..sent.len() / 2)));
-                let end = Err(BoxError::from(std::io::Error::new(std::io::ErrorKind::ConnectionReset, "connection reset")));
+                let end =
+                    Err(BoxError::from(std::io::Error::new(std::io::ErrorKind::ConnectionReset, "connection reset")));
                 Ok(Response::new(StreamBody::new(stream::iter([half, end])).boxed_unsync()))
             }
             Disposition::Truncate => {
@@ -332,7 +332,8 @@ impl Service {
             Verb::Watch { selector, from, seconds, initial } => {
                 drop(server);
                 let time = Duration::from_secs(seconds);
-                let events = watch::events(self.shared.clone(), self.link.clone(), scope(selector), from, time, initial)?;
+                let events =
+                    watch::events(self.shared.clone(), self.link.clone(), scope(selector), from, time, initial)?;
                 let body = StreamBody::new(events.map(|event| event.map_err(never))).boxed_unsync();
                 return Ok(Done::Stream(Response::new(body)));
             }
@@ -340,7 +341,9 @@ impl Service {
                 let object = server.create(&caller, key.kind, &key.namespace, object)?;
                 return Ok(Done::Object(201, object.json()));
             }
-            Verb::Replace(scale) if scaled => server.update(&caller, &key, part, |object| Ok(scale::set(object, &scale)))?,
+            Verb::Replace(scale) if scaled => {
+                server.update(&caller, &key, part, |object| Ok(scale::set(object, &scale)))?
+            }
             Verb::Patch(patch) if scaled => server.update(&caller, &key, part, |object| {
                 let scale = patch.apply(&key, &scale::of(object))?;
                 Ok(scale::set(object, &scale))
@@ -391,8 +394,11 @@ fn farewell(key: &super::Key, before: &super::Object) -> Bytes {
         return before.json();
     }
     let served = key.kind.served();
-    let details = json!({"name": key.name, "group": served.group, "kind": served.plural, "uid": before["metadata"]["uid"]});
-    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}).to_string().into()
+    let details =
+        json!({"name": key.name, "group": served.group, "kind": served.plural, "uid": before["metadata"]["uid"]});
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+        .to_string()
+        .into()
 }
 
 fn reply(code: u16, body: impl Into<Bytes>) -> Answer {

@@ -59,9 +59,9 @@ impl Status {
         let kind = key.kind.served().kind;
         let all = if all.len() == 1 { all.concat() } else { format!("[{}]", all.join(", ")) };
         let mut status = Self::new(422, "Invalid", format!("{kind} \"{}\" is invalid: {all}", key.name)).about(key);
-        let causes = causes.iter().map(
-            |(field, message)| json!({"reason": "FieldValueInvalid", "message": message, "field": field}),
-        );
+        let causes = causes
+            .iter()
+            .map(|(field, message)| json!({"reason": "FieldValueInvalid", "message": message, "field": field}));
         status.details["causes"] = causes.collect();
         status
     }

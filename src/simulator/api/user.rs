@@ -21,7 +21,10 @@ impl User {
 
     /// The operator.
     pub fn operator() -> Self {
-        Self { verbs: Vec::new(), ..Self::new(lockkeeper_operator::policies::OPERATOR_USER, &["system:serviceaccounts"]) }
+        Self {
+            verbs: Vec::new(),
+            ..Self::new(lockkeeper_operator::policies::OPERATOR_USER, &["system:serviceaccounts"])
+        }
     }
 
     /// One of Kubernetes' own controllers.

@@ -106,7 +106,9 @@ pub(super) fn events(
     let until = Instant::now() + time;
     let at = from.unwrap_or(version);
     let watching = Watching { shared, link, scope, at, until, changed, ready, over: false };
-    Ok(stream::unfold(watching, |mut watching| async move { watching.next().await.map(|bytes| (Ok(Frame::data(bytes)), watching)) }))
+    Ok(stream::unfold(watching, |mut watching| async move {
+        watching.next().await.map(|bytes| (Ok(Frame::data(bytes)), watching))
+    }))
 }
 
 impl Watching {
@@ -163,6 +165,7 @@ fn bookmark(scope: &Scope, version: u64, initial: bool) -> Bytes {
     if initial {
         metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
     }
-    let object = json!({"kind": scope.key.kind.served().kind, "apiVersion": scope.key.kind.api_version(), "metadata": metadata});
+    let object =
+        json!({"kind": scope.key.kind.served().kind, "apiVersion": scope.key.kind.api_version(), "metadata": metadata});
     line("BOOKMARK", object.to_string().as_bytes())
 }

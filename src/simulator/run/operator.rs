@@ -1,15 +1,15 @@
 //! The operator's own code as one process.
 
-use std::{num::NonZeroU16, sync::Arc};
+use std::{future::pending, num::NonZeroU16, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
-use kube::core::Selector;
+use kube::{Client, core::Selector};
 use lockkeeper_adapters::metric::MetricSource;
 use lockkeeper_engine::plan::Setting;
 use lockkeeper_operator::{
     context::{Clock, Context, Parts},
     controllers::{self, Scope},
-    leader::Leadership,
+    leader::{Candidate, Election, Leadership},
     metrics::Metrics,
     policies::{OPERATOR_USER, PolicyMode, PolicySettings, TextError},
     server::Readiness,
@@ -21,6 +21,8 @@ use crate::api::{Caller, Link, Service, Shared, User};
 
 /// The operator's own namespace.
 pub const PLATFORM: &str = "lockkeeper-system";
+/// How long a Lease keeps others out.
+const LEASE: Duration = Duration::from_secs(15);
 /// Releases at the same time.
 const CONCURRENCY: NonZeroU16 = NonZeroU16::MIN.saturating_add(7);
 
@@ -33,26 +35,47 @@ pub struct Operator {
 
 /// What the admission policies of the simulation depend on.
 pub fn policy_settings() -> PolicySettings {
-    PolicySettings { operator_user: OPERATOR_USER.into(), approving_service_accounts: Vec::new(), mode: PolicyMode::Mutating }
+    PolicySettings {
+        operator_user: OPERATOR_USER.into(),
+        approving_service_accounts: Vec::new(),
+        mode: PolicyMode::Mutating,
+    }
+}
+
+/// How a process comes to act.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leads {
+    /// It acts from the beginning, whoever else does.
+    Always,
+    /// It stands for election under this name; the Lease lasts 15 s.
+    Elected(String),
+}
+
+/// What a process is made of.
+pub struct Setup {
+    /// Its way to the API server.
+    pub link: Link,
+    /// Its own clock, which may be wrong.
+    pub clock: Clock,
+    /// How it comes to act.
+    pub leads: Leads,
+    /// Where it asks for numbers.
+    pub provider: Option<Arc<dyn MetricSource>>,
 }
 
 impl Operator {
-    /// Starts a process at the end of this link, with this clock of its own.
+    /// Starts a process.
     ///
     /// # Errors
     /// If the policies of this build cannot be read.
-    pub fn start(
-        shared: &Shared,
-        link: Link,
-        clock: Clock,
-        leadership: Leadership,
-        provider: Option<Arc<dyn MetricSource>>,
-    ) -> Result<Self, TextError> {
-        let caller = Caller::new(User::operator());
+    pub fn start(shared: &Shared, setup: Setup) -> Result<Self, TextError> {
+        let Setup { link, clock, leads, provider } = setup;
+        let client = Service::new(shared.clone(), link.clone(), Caller::new(User::operator()), &[]).client();
+        let (election, leadership) = elect(&client, &clock, &leads);
         let readiness = Readiness::default();
         let mut random = shared.fork_random();
         let context = Context::new(Parts {
-            client: Service::new(shared.clone(), link.clone(), caller, &[]).client(),
+            client,
             clock,
             leadership,
             setting: Setting {
@@ -71,7 +94,13 @@ impl Operator {
             policies: policy_settings(),
         })?;
         let scope = Scope { mutating: true, concurrency: CONCURRENCY };
-        let task = tokio::spawn(controllers::run(context, scope, readiness));
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = stand(election) => {}
+                () = controllers::run(context, scope, readiness) => {}
+            }
+        });
         Ok(Self { link, task })
     }
 
@@ -84,5 +113,28 @@ impl Operator {
     pub fn kill(self) {
         self.link.cut();
         self.task.abort();
+    }
+}
+
+fn elect(client: &Client, clock: &Clock, leads: &Leads) -> (Option<Election>, Leadership) {
+    match leads {
+        Leads::Always => (None, Leadership::always()),
+        Leads::Elected(identity) => {
+            let candidate = Candidate {
+                namespace: PLATFORM.into(),
+                lease: "lockkeeper".into(),
+                identity: identity.clone(),
+                duration: LEASE,
+            };
+            let (election, leadership) = Election::new(client.clone(), candidate, clock.clone());
+            (Some(election), leadership)
+        }
+    }
+}
+
+async fn stand(election: Option<Election>) {
+    match election {
+        Some(election) => election.run(pending()).await,
+        None => pending().await,
     }
 }

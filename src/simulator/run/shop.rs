@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::api::{Key, Kind};
+
 /// Its namespace.
 pub const NAMESPACE: &str = "shop";
 /// Its name, which all of its objects have.
@@ -10,6 +12,11 @@ pub const NAME: &str = "web";
 /// The image of a version.
 pub fn image(tag: &str) -> String {
     format!("registry.example.com/{NAME}:{tag}")
+}
+
+/// The object of this kind.
+pub fn key(kind: Kind) -> Key {
+    Key::new(kind, NAMESPACE, NAME)
 }
 
 fn metadata() -> Value {

@@ -2,15 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
-use lockkeeper_operator::{leader::Leadership, policies, policies::TextError};
+use lockkeeper_operator::{
+    context::Clock,
+    policies::{self, TextError},
+};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Operator, PLATFORM, SharedTrace, Trace, Writer, policy_settings, virtual_clock};
+use super::{Leads, Operator, PLATFORM, Setup, SharedTrace, Trace, Writer, policy_settings, virtual_clock};
 use crate::{
-    api::{Caller, Disposition, Kind, Link, Server, Shared, Snapshot, User, object::namespace},
+    api::{Call, Caller, Disposition, Fault, Kind, Link, Server, Shared, Snapshot, User, object::namespace},
     check::Report,
     world::{
         self, Actor, DeploymentController, EndpointController, GarbageCollector, Gateway, InForce, Kubelet,
@@ -77,10 +81,10 @@ pub struct Sim {
     pub shared: Shared,
     /// What the checkers have found.
     pub report: Report,
-    operator: Option<Operator>,
+    operators: Vec<Option<Operator>>,
     truth: Arc<dyn Truth>,
     latency: (u64, u64),
-    fault: Option<(u64, bool)>,
+    fault: Option<Box<dyn Fault>>,
     in_force: InForce,
 }
 
@@ -123,51 +127,56 @@ impl Sim {
         ];
         everybody.extend(actors);
         tokio::spawn(world::run(shared.clone(), everybody));
-        Ok(Self { shared, report, operator: None, truth, latency, fault: None, in_force })
+        Ok(Self { shared, report, operators: Vec::new(), truth, latency, fault: None, in_force })
     }
 
     /// The next operator dies at its write of this number, before or after it is done.
     pub fn kill_at_write(&mut self, write: u64, done: bool) {
-        self.fault = Some((write, done));
+        self.fault = Some(Box::new(move |call: &Call, _: u64, at: u64| {
+            if call.verb.writes() && write == at { Disposition::Kill { done } } else { Disposition::Pass }
+        }));
     }
 
-    /// Starts an operator that leads.
+    /// Decides what becomes of the requests of the next operator.
+    pub fn next_fault(&mut self, fault: impl Fault + 'static) {
+        self.fault = Some(Box::new(fault));
+    }
+
+    /// Starts an operator that acts from the beginning. Gives its number.
     ///
     /// # Errors
     /// If the policies of this build cannot be read.
-    pub fn start(&mut self) -> Result<(), TextError> {
-        let mut link = Link::new("operator", self.shared.fork_random(), self.latency);
-        if let Some((at, done)) = self.fault.take() {
-            link = link.with_fault(move |call: &crate::api::Call, _: u64, write: u64| {
-                if call.verb.writes() && write == at { Disposition::Kill { done } } else { Disposition::Pass }
-            });
-        }
-        let source = Arc::new(Source::new(self.shared.clone(), self.truth.clone()));
+    pub fn start(&mut self) -> Result<usize, TextError> {
         let clock = self.shared.clock().clone();
-        let operator = Operator::start(&self.shared, link, clock, Leadership::always(), Some(source))?;
-        self.operator = Some(operator);
-        Ok(())
+        self.start_as(Leads::Always, clock)
     }
 
-    /// Kills the operator, if one runs.
-    pub fn kill(&mut self) {
-        if let Some(operator) = self.operator.take() {
+    /// Starts an operator with a clock of its own, beside those that run. Gives its number.
+    ///
+    /// # Errors
+    /// If the policies of this build cannot be read.
+    pub fn start_as(&mut self, leads: Leads, clock: Clock) -> Result<usize, TextError> {
+        let number = self.operators.len();
+        let link = Link::new(&format!("operator-{number}"), self.shared.fork_random(), self.latency);
+        if let Some(fault) = self.fault.take() {
+            link.set_fault(fault);
+        }
+        let provider = Arc::new(Source::new(self.shared.clone(), self.truth.clone()));
+        let operator = Operator::start(&self.shared, Setup { link, clock, leads, provider: Some(provider) })?;
+        self.operators.push(Some(operator));
+        Ok(number)
+    }
+
+    /// Kills an operator, if it still runs.
+    pub fn kill(&mut self, number: usize) {
+        if let Some(operator) = self.operators.get_mut(number).and_then(Option::take) {
             operator.kill();
         }
     }
 
-    /// Kills the operator and starts another.
-    ///
-    /// # Errors
-    /// If the policies of this build cannot be read.
-    pub fn restart(&mut self) -> Result<(), TextError> {
-        self.kill();
-        self.start()
-    }
-
-    /// The operator that runs.
-    pub fn operator(&self) -> Option<&Operator> {
-        self.operator.as_ref()
+    /// An operator that runs.
+    pub fn operator(&self, number: usize) -> Option<&Operator> {
+        self.operators.get(number)?.as_ref()
     }
 
     /// The time.
@@ -184,7 +193,12 @@ impl Sim {
     ///
     /// # Errors
     /// When it is not within the limit.
-    pub async fn until(&mut self, what: &str, limit: Duration, holds: impl Fn(&Snapshot) -> bool) -> Result<(), Box<dyn std::error::Error>> {
+    pub async fn until(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        holds: impl Fn(&Snapshot) -> bool,
+    ) -> Result<(), Box<dyn std::error::Error>> {
         let mut changed = self.shared.lock().store().subscribe();
         let end = Instant::now() + limit;
         loop {
@@ -192,16 +206,20 @@ impl Sim {
             if holds(self.shared.lock().store().objects()) {
                 return Ok(());
             }
-            let link = self.operator.as_ref().map(|operator| operator.link().clone());
-            let killed = async {
-                match link {
-                    Some(link) => link.killed().await,
-                    None => std::future::pending().await,
-                }
-            };
+            let links = self.operators.iter().enumerate();
+            let links = links.filter_map(|(number, operator)| Some((number, operator.as_ref()?.link().clone())));
+            let mut dying: FuturesUnordered<_> = links
+                .map(|(number, link)| async move {
+                    link.killed().await;
+                    number
+                })
+                .collect();
             tokio::select! {
                 biased;
-                () = killed => self.restart()?,
+                Some(number) = dying.next() => {
+                    self.kill(number);
+                    self.start()?;
+                }
                 Ok(()) = changed.changed() => {}
                 () = sleep_until(end) => return Err(Late { what: what.into(), at: self.now() }.into()),
             }

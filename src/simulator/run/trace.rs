@@ -51,7 +51,16 @@ impl Trace {
 
     /// A request and its answer.
     #[allow(clippy::too_many_arguments, reason = "the parts of one line")]
-    pub fn request(&mut self, at: Timestamp, link: &str, method: &str, place: &str, body: &[u8], code: u16, answer: &[u8]) {
+    pub fn request(
+        &mut self,
+        at: Timestamp,
+        link: &str,
+        method: &str,
+        place: &str,
+        body: &[u8],
+        code: u16,
+        answer: &[u8],
+    ) {
         self.requests += 1;
         let (body, answer) = (digest(body), digest(answer));
         self.note(format_args!("{at} {link} {method} {place} body={body:016x} -> {code} answer={answer:016x}"));

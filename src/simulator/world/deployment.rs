@@ -155,7 +155,9 @@ impl Look {
         let limit = self.deployment["spec"]["revisionHistoryLimit"].as_u64().unwrap_or(10) as usize;
         let mut old = self.old(new);
         old.retain(|at| !deleting(&self.sets[*at]));
-        old.sort_by_key(|at| text(&self.sets[*at]["metadata"]["annotations"][REVISION]).parse::<i64>().unwrap_or_default());
+        old.sort_by_key(|at| {
+            text(&self.sets[*at]["metadata"]["annotations"][REVISION]).parse::<i64>().unwrap_or_default()
+        });
         let many = old.len().saturating_sub(limit);
         for at in old.into_iter().take(many) {
             let set = &self.sets[at];

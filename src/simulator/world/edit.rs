@@ -28,9 +28,16 @@ impl Edit {
     pub fn apply(self, server: &mut Server, caller: &Caller) -> Result<(), Status> {
         let key = |kind, object: &Value| Key::new(kind, namespace(object), name(object));
         match self {
-            Self::Create(kind, object) => server.create(caller, kind, &namespace(&object).to_owned(), object).map(drop),
-            Self::Update(kind, object) => server.update(caller, &key(kind, &object), Part::Main, |_| Ok(object)).map(drop),
-            Self::Status(kind, object) => server.update(caller, &key(kind, &object), Part::Status, |_| Ok(object)).map(drop),
+            Self::Create(kind, object) => {
+                let home = namespace(&object).to_owned();
+                server.create(caller, kind, &home, object).map(drop)
+            }
+            Self::Update(kind, object) => {
+                server.update(caller, &key(kind, &object), Part::Main, |_| Ok(object)).map(drop)
+            }
+            Self::Status(kind, object) => {
+                server.update(caller, &key(kind, &object), Part::Status, |_| Ok(object)).map(drop)
+            }
             Self::Delete(kind, object) => {
                 let conditions = Preconditions { uid: Some(uid(&object).into()), version: None };
                 server.delete(caller, &key(kind, &object), &conditions, None).map(drop)

@@ -20,7 +20,8 @@ pub fn sync(service: &Value, pods: &[Arc<Object>], slices: &[Arc<Object>]) -> Op
         return None;
     }
     let own = pods.iter().filter(|pod| selects_plain(&service["spec"]["selector"], &pod["metadata"]["labels"]));
-    let endpoints: Vec<Value> = own.filter(|pod| pod["status"]["phase"] == "Running").map(|pod| endpoint(pod)).collect();
+    let endpoints: Vec<Value> =
+        own.filter(|pod| pod["status"]["phase"] == "Running").map(|pod| endpoint(pod)).collect();
     let known = slices.iter().find(|slice| {
         list(&slice["metadata"]["ownerReferences"]).iter().any(|owner| owner["uid"] == service["metadata"]["uid"])
     });
@@ -53,15 +54,6 @@ fn endpoint(pod: &Value) -> Value {
         "targetRef": {"kind": "Pod", "name": name(pod), "namespace": namespace(pod), "uid": uid(pod)},
         "conditions": {"ready": serves && !ends, "serving": serves, "terminating": ends},
     })
-}
-
-/// The ready pods of a Service, as its slices say.
-pub fn ready<'a>(slices: impl Iterator<Item = &'a Arc<Object>>, service: &str) -> Vec<String> {
-    let own = slices.filter(|slice| slice["metadata"]["labels"][SERVICE] == service);
-    own.flat_map(|slice| list(&slice["endpoints"]))
-        .filter(|endpoint| endpoint["conditions"]["ready"] == true)
-        .map(|endpoint| crate::api::object::text(&endpoint["targetRef"]["name"]).to_owned())
-        .collect()
 }
 
 /// The controller at work.

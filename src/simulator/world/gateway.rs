@@ -53,7 +53,8 @@ impl Gateway {
     fn know(&mut self, key: &Key, route: &Object, turn: &mut Turn<'_>) -> &mut Known {
         let generation = number(&route["metadata"]["generation"]);
         let fate = |turn: &mut Turn<'_>| {
-            let accepts = turn.now + Duration::from_millis(turn.random.u64(self.accepts_after.0..=self.accepts_after.1));
+            let accepts =
+                turn.now + Duration::from_millis(turn.random.u64(self.accepts_after.0..=self.accepts_after.1));
             let settles = accepts + Duration::from_millis(turn.random.u64(self.settles_after.0..=self.settles_after.1));
             Known { generation, accepts, settles }
         };
@@ -80,7 +81,8 @@ impl Actor for Gateway {
 
     fn step(&mut self, turn: &mut Turn<'_>) -> Option<Timestamp> {
         let routes: Vec<_> = turn.server.store().objects().of(Kind::HTTPRoute).cloned().collect();
-        let keys: Vec<Key> = routes.iter().map(|route| Key::new(Kind::HTTPRoute, namespace(route), name(route))).collect();
+        let keys: Vec<Key> =
+            routes.iter().map(|route| Key::new(Kind::HTTPRoute, namespace(route), name(route))).collect();
         self.routes.retain(|key, _| keys.contains(key));
         self.in_force.lock().retain(|key, _| keys.contains(key));
         let mut wake = None;
@@ -106,9 +108,9 @@ impl Actor for Gateway {
 fn parents(route: &Object, turn: &Turn<'_>) -> Value {
     let objects = turn.server.store().objects();
     let backends = list(&route["spec"]["rules"]).iter().flat_map(|rule| list(&rule["backendRefs"]));
-    let missing = backends.into_iter().any(|backend| {
-        objects.get(&Key::new(Kind::Service, namespace(route), text(&backend["name"]))).is_none()
-    });
+    let missing = backends
+        .into_iter()
+        .any(|backend| objects.get(&Key::new(Kind::Service, namespace(route), text(&backend["name"]))).is_none());
     let resolved = if missing { ("False", "BackendNotFound") } else { ("True", "ResolvedRefs") };
     let said = list(&route["status"]["parents"]);
     list(&route["spec"]["parentRefs"])

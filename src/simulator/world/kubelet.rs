@@ -43,7 +43,10 @@ impl Fate {
         let started = turn.now + Duration::from_millis(turn.random.u64(100..1000));
         Self {
             started,
-            ready: behaviour.ready_after.filter(|_| behaviour.crashes_after != Some(Duration::ZERO)).map(|after| started + after),
+            ready: behaviour
+                .ready_after
+                .filter(|_| behaviour.crashes_after != Some(Duration::ZERO))
+                .map(|after| started + after),
             crash: behaviour.crashes_after.map(|after| started + after + Duration::from_secs(1)),
             restarts: 0,
             ends: None,
@@ -98,9 +101,13 @@ impl Actor for Kubelet {
         self.pods.retain(|known, _| pods.iter().any(|pod| uid(pod) == known));
         let mut wake = None;
         for pod in pods {
-            let fate = self.pods.entry(uid(&pod).to_owned()).or_insert_with(|| Fate::new(Behaviour::of(image(&pod["spec"])), turn));
+            let fate = self
+                .pods
+                .entry(uid(&pod).to_owned())
+                .or_insert_with(|| Fate::new(Behaviour::of(image(&pod["spec"])), turn));
             if deleting(&pod) {
-                let ends = *fate.ends.get_or_insert_with(|| turn.now + Duration::from_millis(turn.random.u64(50..2000)));
+                let ends =
+                    *fate.ends.get_or_insert_with(|| turn.now + Duration::from_millis(turn.random.u64(50..2000)));
                 if ends <= turn.now {
                     let key = Key::new(Kind::Pod, namespace(&pod), name(&pod));
                     // Whoever else has deleted it was faster.

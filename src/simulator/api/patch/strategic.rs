@@ -15,7 +15,9 @@ pub(super) fn merge(target: &mut Value, patch: &Value, field: &str) {
 
 fn object(target: &mut Value, patch: &Map<String, Value>) {
     if patch.get("$patch").is_some_and(|directive| directive == "replace") {
-        *target = Value::Object(patch.iter().filter(|(key, _)| *key != "$patch").map(|(k, v)| (k.clone(), v.clone())).collect());
+        *target = Value::Object(
+            patch.iter().filter(|(key, _)| *key != "$patch").map(|(k, v)| (k.clone(), v.clone())).collect(),
+        );
         return;
     }
     if !target.is_object() {

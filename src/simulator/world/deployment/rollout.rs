@@ -46,7 +46,8 @@ impl Look {
         if !deployment["spec"]["minReadySeconds"].is_null() {
             set["spec"]["minReadySeconds"] = deployment["spec"]["minReadySeconds"].clone();
         }
-        entry(&mut set["spec"]["template"]["metadata"], "labels").insert(POD_TEMPLATE_HASH.into(), hash.as_str().into());
+        entry(&mut set["spec"]["template"]["metadata"], "labels")
+            .insert(POD_TEMPLATE_HASH.into(), hash.as_str().into());
         set["metadata"]["labels"] = set["spec"]["template"]["metadata"]["labels"].clone();
         entry(&mut set["spec"]["selector"], "matchLabels").insert(POD_TEMPLATE_HASH.into(), hash.as_str().into());
         self.sets.push(set);

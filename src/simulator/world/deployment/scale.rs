@@ -41,7 +41,7 @@ impl Look {
     fn is_saturated(&self, new: usize) -> bool {
         let (set, replicas) = (&self.sets[new], self.replicas());
         size(set) == replicas
-            && set["metadata"]["annotations"][DESIRED] == replicas.to_string()
+            && text(&set["metadata"]["annotations"][DESIRED]) == replicas.to_string()
             && number(&set["status"]["availableReplicas"]) == replicas
     }
 

@@ -32,7 +32,9 @@ impl Look {
         let complete = new.is_some_and(|_| updated == self.replicas() && total == updated && available == updated);
         let progress = match (paused, complete) {
             (true, _) => ("Progressing", "Unknown", "DeploymentPaused", "Deployment is paused"),
-            (false, true) => ("Progressing", "True", "NewReplicaSetAvailable", "ReplicaSet has successfully progressed."),
+            (false, true) => {
+                ("Progressing", "True", "NewReplicaSetAvailable", "ReplicaSet has successfully progressed.")
+            }
             (false, false) => ("Progressing", "True", "ReplicaSetUpdated", "ReplicaSet is progressing."),
         };
         status["conditions"] = [availability, progress].map(|condition| self.condition(before, condition)).into();
