@@ -121,11 +121,12 @@ impl Watchman {
 
 /// Whether a user's change of a Deployment moves pods.
 fn disturbs(change: &Change) -> bool {
-    let Some(before) = &change.before else { return true };
+    let Some(before) = &change.before else { return false };
     let restarted = |object: &Value| object["spec"]["template"]["metadata"]["annotations"][RESTARTED_AT].clone();
     change.gone
         || before["spec"]["replicas"] != change.object["spec"]["replicas"]
-        || before["spec"]["paused"] != change.object["spec"]["paused"]
+        // That it is paused with a new version is the hold policy's doing.
+        || (before["spec"]["paused"] == true && change.object["spec"]["paused"] != true)
         || restarted(before) != restarted(&change.object)
 }
 
