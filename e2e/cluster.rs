@@ -33,6 +33,8 @@ pub struct Options {
     pub mutating_policies: MutatingPolicies,
     /// Whether Prometheus runs. Without, there is no address of it.
     pub prometheus: bool,
+    /// Whether a gateway runs. Without, nobody accepts the routes of the cluster's Gateway.
+    pub gateway: bool,
 }
 
 /// Whether the API server has `MutatingAdmissionPolicy` in v1.
@@ -51,6 +53,7 @@ impl Default for Options {
             controller_requests_per_second: 100,
             mutating_policies: MutatingPolicies::Served,
             prometheus: true,
+            gateway: true,
         }
     }
 }

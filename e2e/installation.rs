@@ -91,14 +91,16 @@ impl Installation {
             "operator".to_owned(),
             format!("--namespace={SYSTEM_NAMESPACE}"),
             format!("--listen={address}"),
-            format!("--prometheus-url={}", cluster.prometheus_url()?),
             // Prometheus is a process beside us.
             "--allow-addresses=127.0.0.0/8".to_owned(),
         ];
+        // Where it was left out of the cluster, the arguments may name another source.
+        let prometheus = cluster.prometheus_url().ok().map(|url| format!("--prometheus-url={url}"));
+        let own = own.into_iter().chain(prometheus);
         let process = OperatorProcess::start(&OperatorCommand {
             name: name.to_owned(),
             binary: self.binary.clone(),
-            arguments: own.into_iter().chain(arguments.iter().map(|argument| (*argument).to_owned())).collect(),
+            arguments: own.chain(arguments.iter().map(|argument| (*argument).to_owned())).collect(),
             environment: vec![("KUBECONFIG".to_owned(), self.kubeconfig.display().to_string())],
             logs: cluster.logs().to_owned(),
         })?;

@@ -28,6 +28,6 @@ pub use namespace::reexec_in_network_namespace;
 pub use node::{ADDRESS, OPERATOR_IMAGE};
 pub use operator_process::{OperatorCommand, OperatorProcess};
 pub use suite::{Fixture, Suite, Test};
-pub use tools::Tools;
+pub use tools::{GitOpsTools, Tools};
 pub use traffic::{Connections, Failure, Load, Totals, Traffic};
 pub use user::User;

@@ -2,6 +2,7 @@
 
 mod cache;
 mod command;
+mod gitops;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use sha2::{Digest, Sha256};
 pub(crate) use cache::cache_directory;
 use cache::cached;
 use command::{Progress, run};
+pub use gitops::GitOpsTools;
 
 const KUBERNETES: &str = "1.36.3";
 const KWOK: &str = "v0.8.0";
@@ -146,14 +148,8 @@ fn traefik() -> Result<PathBuf> {
 /// The gateway's own resources. The policy that guards against downgrades between channels is of no use here.
 fn gateway_crds() -> Result<PathBuf> {
     cached(&format!("gateway-api-{GATEWAY_API}"), "seconds", |directory, _| {
-        let module = format!("sigs.k8s.io/gateway-api@{GATEWAY_API}");
-        let output = go()?.args(["mod", "download", "-json", &module]).output()?;
-        let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("cannot download {module}: {}", String::from_utf8_lossy(&output.stderr)))?;
-        let Some(source) = answer["Dir"].as_str() else {
-            bail!("cannot download {module}: {}", answer["Error"]);
-        };
-        for entry in fs::read_dir(Path::new(source).join("config/crd/standard"))? {
+        let source = module_source(&format!("sigs.k8s.io/gateway-api@{GATEWAY_API}"))?;
+        for entry in fs::read_dir(source.join("config/crd/standard"))? {
             let entry = entry?;
             let name = entry.file_name();
             if name.to_string_lossy().starts_with("gateway.networking.k8s.io_") && name != VAP {
@@ -165,6 +161,17 @@ fn gateway_crds() -> Result<PathBuf> {
 }
 
 const VAP: &str = "gateway.networking.k8s.io_vap_safeupgrades.yaml";
+
+/// Directory of a Go module's files.
+fn module_source(module: &str) -> Result<PathBuf> {
+    let output = go()?.args(["mod", "download", "-json", module]).output()?;
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("cannot download {module}: {}", String::from_utf8_lossy(&output.stderr)))?;
+    match answer["Dir"].as_str() {
+        Some(source) => Ok(PathBuf::from(source)),
+        None => bail!("cannot download {module}: {}", answer["Error"]),
+    }
+}
 
 fn go() -> Result<Command> {
     if on_path("go").is_none() {

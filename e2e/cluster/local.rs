@@ -145,14 +145,17 @@ async fn start_parts(layout: &Layout<'_>, options: &Options) -> Result<Started> 
         // Traefik gives up on kinds that it does not find.
         create_gateway_kinds(layout, &admin).await?;
         api::apply(&admin, include_str!("../manifests/base.yaml")).await?;
+        if !options.gateway {
+            return Ok(None);
+        }
         let mut traefik = start("traefik", layout.traefik())?;
         traefik.until(PATIENCE, async || answers(components::GATEWAY_PING).await).await?;
-        Ok(traefik)
+        Ok(Some(traefik))
     };
     let pods = try_join(create_nodes(&admin, options.nodes), service_account_exists(&admin, "default"));
     let (demo, prometheus, traefik, _) = futures::try_join!(demo, metrics, gateway, pods)?;
     processes.extend(prometheus);
-    processes.push(traefik);
+    processes.extend(traefik);
     Ok((processes, clients, demo, node))
 }
 

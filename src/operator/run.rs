@@ -19,6 +19,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
+    build_info,
     cache::Resource,
     context::{Clock, Context, Parts},
     controllers::{self, Scope},
@@ -114,7 +115,7 @@ async fn operate(
 ) -> Result<(), Error> {
     let (election, leadership) = match settings.candidate() {
         Some(candidate) => {
-            let (election, leadership) = Election::new(client.clone(), candidate);
+            let (election, leadership) = Election::new(client.clone(), candidate, Clock::new(Timestamp::now));
             (Some(election), leadership)
         }
         None => (None, Leadership::always()),
@@ -127,7 +128,8 @@ async fn operate(
     info!(
         user = facts.user,
         hold = if paused_at_rest { "PausedAtRest" } else { "Policy" },
-        version = env!("CARGO_PKG_VERSION"),
+        version = build_info::VERSION,
+        commit = build_info::COMMIT,
         "starting"
     );
     if facts.user != OPERATOR_USER {
