@@ -1,3 +1,6 @@
+# K8S=1.35 runs the local cluster in that version of Kubernetes.
+export LOCKKEEPER_KUBERNETES := $(or $(K8S),$(LOCKKEEPER_KUBERNETES))
+
 .PHONY: help demo test e2e lint crds cluster clean operator
 
 help: ## these targets
@@ -10,7 +13,7 @@ test: ## all tests: units and properties, then the local cluster
 	cargo test --workspace --exclude lockkeeper-e2e --tests
 	$(MAKE) --no-print-directory e2e
 
-e2e: operator ## the local cluster only; STORY=name for some stories
+e2e: operator ## the local cluster only; STORY=name for some stories; K8S=1.35 in that version
 	cargo test -p lockkeeper-e2e $(if $(STORY),--test stories -- $(STORY),--tests)
 
 lint: ## format and clippy, without a warning

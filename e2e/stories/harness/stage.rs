@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use lockkeeper_e2e::{Cluster, Fixture, Installation, MutatingPolicies, Operator, Options};
 
+use super::Evidence;
+
 /// Label of a Release that the shared operator leaves alone, because its story ends operators; the value is the namespace.
 pub const OWN_OPERATOR: &str = "own-operator";
 
@@ -12,14 +14,16 @@ pub const OWN_OPERATOR: &str = "own-operator";
 pub struct Stage {
     pub cluster: Cluster,
     pub installation: Installation,
+    pub policies: MutatingPolicies,
     operator: Operator,
+    evidence: Evidence,
 }
 
 impl Stage {
-    pub async fn set(policies: MutatingPolicies) -> Result<Stage> {
+    pub async fn set(policies: MutatingPolicies, evidence: Evidence) -> Result<Stage> {
         let cluster = Cluster::start(Options { mutating_policies: policies, ..Options::default() }).await?;
         match Self::with(&cluster, policies).await {
-            Ok((installation, operator)) => Ok(Stage { cluster, installation, operator }),
+            Ok((installation, operator)) => Ok(Stage { cluster, installation, policies, operator, evidence }),
             Err(error) => {
                 cluster.keep_logs();
                 Err(error)
@@ -46,13 +50,14 @@ impl Fixture for Stage {
         &self.cluster
     }
 
-    /// Ends the operator as an installation is taken down, and then the cluster.
+    /// Ends the operator as an installation is taken down, keeps what its requests show, and then ends the cluster.
     async fn tear_down(self) -> Result<()> {
         let status = self.operator.process.terminate(super::LIMIT).await?;
         if !status.success() {
             self.cluster.keep_logs();
             anyhow::bail!("the operator ended with {status} after SIGTERM; logs: {}", self.cluster.logs().display());
         }
+        self.evidence.gather(&self.cluster, self.policies).await?;
         self.cluster.stop().await
     }
 }
