@@ -20,8 +20,8 @@ lint: ## format and clippy, without a warning
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-crds: ## the custom resource definitions in crds/, from the types
-	cargo run --quiet -p lockkeeper -- crds --dir crds
+crds: ## the custom resource definitions of the chart, from the types
+	cargo run --quiet -p lockkeeper -- crds --dir charts/lockkeeper/files/crds
 
 cluster: ## a local cluster for kubectl, until Ctrl-C
 	cargo run -p lockkeeper-e2e --bin lockkeeper-cluster

@@ -21,7 +21,7 @@ pub const SYSTEM_NAMESPACE: &str = "lockkeeper-system";
 const LIMIT: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Kinds, roles and policies, installed from `config/` as users install them.
+/// Kinds, roles and policies, installed from the files that chart and kustomize install.
 #[derive(Debug)]
 pub struct Installation {
     binary: PathBuf,
@@ -119,9 +119,9 @@ fn binary() -> Result<PathBuf> {
     }
 }
 
-/// Applies the files of a directory below `config/`; namespaces first, because the other objects live in them.
+/// Applies the files of a directory below the chart's `files/`; namespaces first, because the other objects live in them.
 async fn apply_directory(cluster: &Cluster, directory: &str) -> Result<()> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config").join(directory);
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/lockkeeper/files").join(directory);
     let entries = fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))?;
     let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     files.retain(|path| path.extension().is_some_and(|end| end == "yaml") && !path.ends_with("kustomization.yaml"));

@@ -54,7 +54,7 @@ fn yaml(directory: &str) -> Result<Vec<PathBuf>> {
 }
 
 async fn install(cluster: &Cluster) -> Result<()> {
-    for path in yaml("crds")? {
+    for path in yaml("charts/lockkeeper/files/crds")? {
         let text = fs::read_to_string(&path)?;
         cluster.apply(&text).await.with_context(|| format!("the API server refuses {}", path.display()))?;
     }
@@ -125,7 +125,7 @@ async fn explained(cluster: &Cluster) -> Result<()> {
 }
 
 async fn plain_apply(cluster: &Cluster) -> Result<()> {
-    for path in yaml("crds")? {
+    for path in yaml("charts/lockkeeper/files/crds")? {
         // Client-side: keeps the whole definition in an annotation, which has a limit.
         let path = path.to_string_lossy().into_owned();
         cluster.kubectl(User::Admin, ["apply", "--warnings-as-errors", "--server-side=false", "-f", &path]).await?;

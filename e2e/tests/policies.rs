@@ -1,4 +1,4 @@
-//! Whether the admission policies and roles below `config/` do what they promise, on real API servers with and without
+//! Whether the admission policies and roles of the chart do what they promise, on real API servers with and without
 //! mutating policies.
 
 mod policies {

@@ -75,8 +75,8 @@ mod tests {
     const SIZE_MAX: usize = 100_000;
 
     #[test]
-    fn the_directory_crds_holds_exactly_what_the_types_say() {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds");
+    fn the_chart_holds_exactly_what_the_types_say() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/lockkeeper/files/crds");
         let kept: BTreeMap<String, String> = fs::read_dir(&dir)
             .unwrap()
             .map(|entry| entry.unwrap())
@@ -85,7 +85,7 @@ mod tests {
         let mut files = files().unwrap();
         files.push(kustomization(&files));
         let generated: BTreeMap<String, String> = files.into_iter().map(|file| (file.name, file.text)).collect();
-        assert!(kept == generated, "run `make crds`: crds/ differs from the types in src/api");
+        assert!(kept == generated, "run `make crds`: the chart differs from the types in src/api");
     }
 
     #[test]

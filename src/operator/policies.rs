@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::settings::ServiceAccount;
 
-/// The operator's user in the files below `config/policies`.
+/// The operator's user in the files of the chart (`charts/lockkeeper/files/policies`).
 pub const OPERATOR_USER: &str = "system:serviceaccount:lockkeeper-system:lockkeeper";
 /// The variable of the decision policy that lists the service accounts that may decide.
 const APPROVING_SERVICE_ACCOUNTS: &str = "approvingServiceAccounts";
@@ -60,7 +60,7 @@ pub enum Guard {
     Broken(String),
 }
 
-/// A text below `config/policies` that this build cannot read: a fault of the build.
+/// A text below `files/policies` of the chart that this build cannot read: a fault of the build.
 #[derive(Debug, thiserror::Error)]
 #[error("policy {policy:?} of this build cannot be read: {source}")]
 pub struct TextError {
@@ -74,17 +74,27 @@ impl Policy {
 
     const fn text(self, mode: PolicyMode) -> Option<&'static str> {
         Some(match (self, mode) {
-            (Self::Hold, PolicyMode::Mutating) => include_str!("../../config/policies/mutating/hold.yaml"),
-            (Self::Hold, PolicyMode::Validating) => include_str!("../../config/policies/validating/hold.yaml"),
-            (Self::Author, PolicyMode::Mutating) => include_str!("../../config/policies/mutating/author.yaml"),
-            (Self::Author, PolicyMode::Validating) => include_str!("../../config/policies/validating/author.yaml"),
-            (Self::Pin, PolicyMode::Mutating) => include_str!("../../config/policies/mutating/pin.yaml"),
+            (Self::Hold, PolicyMode::Mutating) => {
+                include_str!("../../charts/lockkeeper/files/policies/mutating/hold.yaml")
+            }
+            (Self::Hold, PolicyMode::Validating) => {
+                include_str!("../../charts/lockkeeper/files/policies/validating/hold.yaml")
+            }
+            (Self::Author, PolicyMode::Mutating) => {
+                include_str!("../../charts/lockkeeper/files/policies/mutating/author.yaml")
+            }
+            (Self::Author, PolicyMode::Validating) => {
+                include_str!("../../charts/lockkeeper/files/policies/validating/author.yaml")
+            }
+            (Self::Pin, PolicyMode::Mutating) => {
+                include_str!("../../charts/lockkeeper/files/policies/mutating/pin.yaml")
+            }
             (Self::Pin, PolicyMode::Validating) => return None,
             (Self::Decision, PolicyMode::Mutating | PolicyMode::Validating) => {
-                include_str!("../../config/policies/common/decision.yaml")
+                include_str!("../../charts/lockkeeper/files/policies/common/decision.yaml")
             }
             (Self::Govern, PolicyMode::Mutating | PolicyMode::Validating) => {
-                include_str!("../../config/policies/common/govern.yaml")
+                include_str!("../../charts/lockkeeper/files/policies/common/govern.yaml")
             }
         })
     }
@@ -125,7 +135,7 @@ pub fn guard(live: &[DynamicObject], expected: &[DynamicObject]) -> Guard {
 fn fault(live: &[DynamicObject], expected: &DynamicObject) -> Option<String> {
     let kind = kind(expected);
     let name = expected.name_any();
-    let mend = "apply Lockkeeper's policies again (config/policies)";
+    let mend = "apply Lockkeeper's policies again: helm upgrade, or kubectl apply -k config/default";
     match live.iter().find(|object| self::kind(object) == kind && object.name_any() == name) {
         None => Some(format!("{kind} {name} is missing: {mend}")),
         Some(found) => compare::difference(&expected.data["spec"], &found.data["spec"])

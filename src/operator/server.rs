@@ -248,9 +248,9 @@ mod tests {
 
         let cache = pages.readiness.require("cache releases", "the first list has not arrived");
         let policy = pages.readiness.require("policy lockkeeper-decision", "not looked for yet");
-        policy.missing("not found: apply config/policies");
+        policy.missing("not found: apply config/default");
         cache.met();
-        let expected = "[+] cache releases\n[-] policy lockkeeper-decision: not found: apply config/policies\n";
+        let expected = "[+] cache releases\n[-] policy lockkeeper-decision: not found: apply config/default\n";
         assert_eq!(get(&pages, "/readyz").await, (503, expected.into()));
 
         policy.met();
@@ -266,9 +266,9 @@ mod tests {
         let pages = pages();
         let policy = pages.readiness.recommend("policy lockkeeper-hold", "not looked for yet");
         pages.readiness.require("cache releases", "the first list has not arrived").met();
-        assert!(policy.lacking("it is missing: apply config/policies"));
-        assert!(!policy.lacking("it is missing: apply config/policies"), "that is no news");
-        let expected = "[+] cache releases\n[!] policy lockkeeper-hold: it is missing: apply config/policies\n";
+        assert!(policy.lacking("it is missing: apply config/default"));
+        assert!(!policy.lacking("it is missing: apply config/default"), "that is no news");
+        let expected = "[+] cache releases\n[!] policy lockkeeper-hold: it is missing: apply config/default\n";
         assert_eq!(get(&pages, "/readyz").await, (200, expected.into()));
         assert!(policy.met());
         assert!(get(&pages, "/readyz").await.1.contains("[+] policy lockkeeper-hold"));

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 /// For a policy to come into force, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The user that the files below `config/` name.
+/// The user that the chart's files name.
 pub const OPERATOR: &str = "system:serviceaccount:lockkeeper-system:lockkeeper";
 
 /// Deployment, Service and Release, in this order.

@@ -127,7 +127,7 @@ fn what_the_api_server_fills_in_is_no_difference() {
 fn a_missing_policy_or_binding_is_named_with_the_mend() {
     let expected = decision();
     let live = defaulted(&expected);
-    let mend = "apply Lockkeeper's policies again (config/policies)";
+    let mend = "apply Lockkeeper's policies again: helm upgrade, or kubectl apply -k config/default";
     assert_eq!(
         reason(&live[..1], &expected),
         format!("ValidatingAdmissionPolicyBinding lockkeeper-decision is missing: {mend}")
