@@ -121,26 +121,20 @@ impl Suite {
         self.runtime.block_on(fixture.map_or_else(|| unreachable!("no test runs any more"), F::tear_down))
     }
 
-    /// Runs a test about all that ran before. It is skipped where that was not everything, or has failed, and then says so.
+    /// Runs a test about all that ran before. It is skipped where that was not everything, and then says so.
     pub fn conclude(&mut self, name: &str, body: impl FnOnce() -> Result<()> + Send + 'static) {
         let why = self.not_whole();
-        let run = move || body().map_err(|error| Failed::from(format!("{error:#}")));
+        let note = if self.failed { "\nOthers have failed: this may follow from what they have left out." } else { "" };
+        let run = move || body().map_err(|error| Failed::from(format!("{error:#}{note}")));
         let trial = Trial::test(name, run).with_kind(why.unwrap_or_default()).with_ignored_flag(why.is_some());
         self.failed |= libtest_mimic::run(&self.arguments, vec![trial]).has_failed();
     }
 
-    /// Why what has run does not stand for the whole suite, if so.
-    pub fn not_whole(&self) -> Option<&'static str> {
+    /// Why what has run is not the whole suite, if so.
+    fn not_whole(&self) -> Option<&'static str> {
         let Arguments { filter, skip, ignored, list, .. } = &self.arguments;
-        if *list {
-            None
-        } else if filter.is_some() || !skip.is_empty() || *ignored {
-            Some("skipped: only some were chosen to run")
-        } else if self.failed {
-            Some("skipped: others have failed")
-        } else {
-            None
-        }
+        let chosen = filter.is_some() || !skip.is_empty() || *ignored;
+        (chosen && !list).then_some("skipped: only some were chosen to run")
     }
 
     fn chooses<F>(&self, test: &Test<F>) -> bool {

@@ -114,6 +114,11 @@ impl App<'_> {
         }
     }
 
+    /// Whether a release, or a version that waits, keeps the Deployment paused now.
+    pub async fn held(&self) -> Result<bool> {
+        Ok(self.is_held(&self.story.api::<Deployment>().get(&self.name).await?))
+    }
+
     /// Whether the Deployment is paused now.
     pub async fn paused(&self) -> Result<bool> {
         Ok(is_paused(&self.story.api::<Deployment>().get(&self.name).await?))
@@ -161,17 +166,21 @@ impl App<'_> {
         format!("app={}", self.name)
     }
 
-    /// Nothing of ours is left: specs as expected, no canary Service, every ReplicaSet controlled by the Deployment, with the
-    /// very reference that its controller writes, and without our labels. Without mutating policies a Deployment that a Release
-    /// manages is paused too.
-    pub async fn at_rest(&self, expected: &Specs) -> Result<()> {
+    /// Fails where the specs are not as expected. Without mutating policies a Deployment that a Release manages is paused too.
+    pub async fn has(&self, expected: &Specs) -> Result<()> {
         let deployment = self.story.api::<Deployment>().get(&self.name).await?;
         let managed = deployment.annotations().contains_key("lockkeeper.dev/release");
         let expected = match self.story.stage.policies {
             MutatingPolicies::Absent if managed => expected.clone().paused(),
             MutatingPolicies::Absent | MutatingPolicies::Served => expected.clone(),
         };
-        self.specs().await?.same_as(&expected)?;
+        self.specs().await?.same_as(&expected)
+    }
+
+    /// Nothing of ours is left: specs as expected, no canary Service, every ReplicaSet controlled by the Deployment, with the
+    /// very reference that its controller writes, and without our labels.
+    pub async fn at_rest(&self, expected: &Specs) -> Result<()> {
+        self.has(expected).await?;
         let services = self.story.api::<Service>().list(&ListParams::default()).await?;
         let names: Vec<String> = services.iter().map(ResourceExt::name_any).collect();
         ensure!(!names.contains(&format!("{}-canary", self.name)), "the canary Service is left: {names:?}");
