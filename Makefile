@@ -1,10 +1,11 @@
 # K8S=1.35 runs the local cluster in that version of Kubernetes.
 export LOCKKEEPER_KUBERNETES := $(or $(K8S),$(LOCKKEEPER_KUBERNETES))
 
-.PHONY: help demo test e2e lint crds cluster clean operator
+.PHONY: help demo test e2e bench lint lint-workflows crds cluster clean operator
+.PHONY: release reproducible image image-check image-files image-push audit sbom release-version release-files chart-push
 
 help: ## these targets
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 demo: operator ## a good and a bad release under traffic; BAD_ERRORS=0: both good
 	cargo run -p lockkeeper-e2e --bin lockkeeper-demo
@@ -16,18 +17,61 @@ test: ## all tests: units and properties, then the local cluster
 e2e: operator ## the local cluster only; STORY=name for some stories; K8S=1.35 in that version
 	cargo test -p lockkeeper-e2e $(if $(STORY),--test stories -- $(STORY),--tests)
 
-lint: ## format and clippy, without a warning
+bench: ## measures the operator; QUICK=1: small numbers; ROWS="verdict-100 at-rest-5000": only these
+	cargo build --release -p lockkeeper
+	cargo bench -p lockkeeper-engine --bench decide
+	LOCKKEEPER_BINARY=$(or $(CARGO_TARGET_DIR),target)/release/lockkeeper cargo run -p lockkeeper-e2e --bin lockkeeper-bench -- $(if $(QUICK),--quick) $(ROWS)
+
+lint: lint-workflows ## format, clippy, docs and workflow files, without a warning
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+lint-workflows: ## the workflow files only
+	$$(hack/tool.sh actionlint)
 
 crds: ## the custom resource definitions of the chart, from the types
 	cargo run --quiet -p lockkeeper -- crds --dir charts/lockkeeper/files/crds
 
-cluster: ## a local cluster for kubectl, until Ctrl-C
+cluster: operator ## a local cluster for kubectl, until Ctrl-C
 	cargo run -p lockkeeper-e2e --bin lockkeeper-cluster
 
 clean: ## what was built here; the tools in the cache stay
 	cargo clean
+
+release: ## the binary that ships: static, optimised; TARGET=aarch64-unknown-linux-gnu for the other architecture
+	hack/release.sh $(TARGET)
+
+reproducible: ## two release builds in different places, compared bit for bit
+	hack/reproducible.sh $(TARGET)
+
+image: ## the image for this machine, with docker, podman or buildah
+	hack/image.sh local
+
+image-check: ## the image's last stage around the release binary, without an engine, inspected and run in an empty root
+	hack/image-check.sh "$$(hack/release.sh)"
+
+audit: ## licences, duplicates, sources and known vulnerabilities of what is linked in; OFFLINE=1 without the last
+	hack/audit.sh $(if $(OFFLINE),offline)
+
+sbom: ## the bill of materials of the binary, checked against what is linked in
+	hack/sbom.sh $(TARGET)
+
+# For .github/workflows/release.yml, in this order.
+release-version: ## that TAG=v1.2.3 is the workspace's version
+	hack/version.sh $(or $(TAG),"(none: give TAG=)")
+
+image-files: ## the files of the images for all architectures, in target/image
+	hack/image.sh files
+
+release-files: ## what a release offers for download, with checksums, in target/release-files
+	hack/release-files.sh
+
+image-push: ## the image for all architectures, to its registry
+	hack/image.sh push
+
+chart-push: ## the chart, to its registry
+	hack/chart-push.sh
 
 operator:
 	cargo build -p lockkeeper

@@ -34,6 +34,8 @@ pub struct Options {
     pub mutating_policies: MutatingPolicies,
     /// Whether Prometheus runs. Without, there is no address of it.
     pub prometheus: bool,
+    /// Whether a gateway runs. Without, nobody accepts the routes of the cluster's Gateway.
+    pub gateway: bool,
 }
 
 /// Whether the API server has `MutatingAdmissionPolicy` in v1.
@@ -63,6 +65,7 @@ impl Default for Options {
             controller_requests_per_second: 100,
             mutating_policies: MutatingPolicies::possible()[0],
             prometheus: true,
+            gateway: true,
         }
     }
 }
@@ -71,6 +74,7 @@ impl Default for Options {
 pub struct Cluster {
     environment: Environment,
     kubectl: PathBuf,
+    helm: PathBuf,
     clients: HashMap<User, Client>,
     gateway_url: String,
     prometheus_url: Option<String>,

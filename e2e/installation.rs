@@ -91,14 +91,16 @@ impl Installation {
             "operator".to_owned(),
             format!("--namespace={SYSTEM_NAMESPACE}"),
             format!("--listen={address}"),
-            format!("--prometheus-url={}", cluster.prometheus_url()?),
             // Prometheus is a process beside us.
             "--allow-addresses=127.0.0.0/8".to_owned(),
         ];
+        // Where it was left out of the cluster, the arguments may name another source.
+        let prometheus = cluster.prometheus_url().ok().map(|url| format!("--prometheus-url={url}"));
+        let own = own.into_iter().chain(prometheus);
         let process = OperatorProcess::start(&OperatorCommand {
             name: name.to_owned(),
             binary: self.binary.clone(),
-            arguments: own.into_iter().chain(arguments.iter().map(|argument| (*argument).to_owned())).collect(),
+            arguments: own.chain(arguments.iter().map(|argument| (*argument).to_owned())).collect(),
             environment: vec![("KUBECONFIG".to_owned(), self.kubeconfig.display().to_string())],
             logs: cluster.logs().to_owned(),
         })?;
@@ -107,7 +109,7 @@ impl Installation {
 }
 
 /// Beside this program, where `cargo build` puts it; or the one that `LOCKKEEPER_BINARY` names.
-fn binary() -> Result<PathBuf> {
+pub(crate) fn binary() -> Result<PathBuf> {
     if let Some(given) = std::env::var_os("LOCKKEEPER_BINARY").filter(|path| !path.is_empty()) {
         return Ok(given.into());
     }
@@ -133,8 +135,11 @@ async fn apply_directory(cluster: &Cluster, directory: &str) -> Result<()> {
     Ok(())
 }
 
-/// A policy has no status that says when it is in force: it can only be tried.
-async fn policies_are_in_force(cluster: &Cluster, mutating_policies: MutatingPolicies) -> Result<()> {
+/// Waits until the policies are in force. They have no status that says so: they can only be tried.
+///
+/// # Errors
+/// If they are not within a minute.
+pub async fn policies_are_in_force(cluster: &Cluster, mutating_policies: MutatingPolicies) -> Result<()> {
     let foreign = r#"{"apiVersion": "lockkeeper.dev/v1alpha1", "kind": "Decision",
         "metadata": {"name": "probe", "namespace": "default"},
         "spec": {"release": "probe", "revision": "r", "verdict": "Abort", "by": {"username": "somebody-else"}}}"#;

@@ -121,6 +121,21 @@ impl Suite {
         self.runtime.block_on(fixture.map_or_else(|| unreachable!("no test runs any more"), F::tear_down))
     }
 
+    /// The same for tests that are in each other's way: one after the other, in the order given.
+    ///
+    /// # Errors
+    /// As `run`.
+    pub fn run_in_turn<F: Fixture>(
+        &mut self,
+        fixture: impl Future<Output = Result<F>>,
+        tests: Vec<Test<F>>,
+    ) -> Result<()> {
+        let threads = self.arguments.test_threads.replace(1);
+        let outcome = self.run(fixture, tests);
+        self.arguments.test_threads = threads;
+        outcome
+    }
+
     /// Runs a test about all that ran before. It is skipped where that was not everything, and then says so.
     pub fn conclude(&mut self, name: &str, body: impl FnOnce() -> Result<()> + Send + 'static) {
         let why = self.not_whole();

@@ -3,6 +3,7 @@
 mod cache;
 mod command;
 mod control_plane;
+mod gitops;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,10 @@ use cache::cached;
 use command::{Progress, run};
 use control_plane::control_plane;
 pub use control_plane::{Kubernetes, UnknownKubernetes};
+pub use gitops::GitOpsTools;
 
 const KWOK: &str = "v0.8.0";
+const HELM: &str = "v4.3.1";
 const TRAEFIK: &str = "3.7.15";
 /// The version that this Traefik is built against.
 const GATEWAY_API: &str = "v1.6.3";
@@ -31,6 +34,8 @@ pub struct Tools {
     pub control_plane: PathBuf,
     /// Simulates nodes and the kubelet's part of pods.
     pub kwok: PathBuf,
+    /// Installs the chart.
+    pub helm: PathBuf,
     /// The gateway.
     pub traefik: PathBuf,
     /// The metrics server.
@@ -52,6 +57,7 @@ impl Tools {
         thread::scope(|scope| {
             let control_plane = scope.spawn(move || control_plane(kubernetes));
             let kwok = scope.spawn(kwok);
+            let helm = scope.spawn(helm);
             let traefik = scope.spawn(traefik);
             let prometheus = scope.spawn(prometheus);
             let gateway_crds = scope.spawn(gateway_crds);
@@ -59,6 +65,7 @@ impl Tools {
                 kubernetes,
                 control_plane: joined(control_plane)?,
                 kwok: joined(kwok)?.join("kwok"),
+                helm: joined(helm)?.join("helm"),
                 traefik: joined(traefik)?.join("bin/traefik"),
                 prometheus: joined(prometheus)?,
                 gateway_crds: joined(gateway_crds)?,
@@ -77,10 +84,18 @@ fn joined<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
 }
 
 fn kwok() -> Result<PathBuf> {
-    cached(&format!("kwok-{KWOK}"), "1 to 4 minutes", |directory, progress| {
+    go_program("kwok", "sigs.k8s.io/kwok/cmd/kwok", KWOK)
+}
+
+fn helm() -> Result<PathBuf> {
+    go_program("helm", "helm.sh/helm/v4/cmd/helm", HELM)
+}
+
+fn go_program(name: &str, package: &str, version: &str) -> Result<PathBuf> {
+    cached(&format!("{name}-{version}"), "1 to 4 minutes", |directory, progress| {
         let mut install = go()?;
         install.env("GOBIN", directory).args(["install", "-v", "-ldflags", "-s -w"]);
-        run(install.arg(format!("sigs.k8s.io/kwok/cmd/kwok@{KWOK}")), "packages", progress)
+        run(install.arg(format!("{package}@{version}")), "packages", progress)
     })
 }
 
@@ -99,14 +114,8 @@ fn traefik() -> Result<PathBuf> {
 /// The gateway's own resources. The policy that guards against downgrades between channels is of no use here.
 fn gateway_crds() -> Result<PathBuf> {
     cached(&format!("gateway-api-{GATEWAY_API}"), "seconds", |directory, _| {
-        let module = format!("sigs.k8s.io/gateway-api@{GATEWAY_API}");
-        let output = go()?.args(["mod", "download", "-json", &module]).output()?;
-        let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("cannot download {module}: {}", String::from_utf8_lossy(&output.stderr)))?;
-        let Some(source) = answer["Dir"].as_str() else {
-            bail!("cannot download {module}: {}", answer["Error"]);
-        };
-        for entry in fs::read_dir(Path::new(source).join("config/crd/standard"))? {
+        let source = module_source(&format!("sigs.k8s.io/gateway-api@{GATEWAY_API}"))?;
+        for entry in fs::read_dir(source.join("config/crd/standard"))? {
             let entry = entry?;
             let name = entry.file_name();
             if name.to_string_lossy().starts_with("gateway.networking.k8s.io_") && name != VAP {
@@ -118,6 +127,17 @@ fn gateway_crds() -> Result<PathBuf> {
 }
 
 const VAP: &str = "gateway.networking.k8s.io_vap_safeupgrades.yaml";
+
+/// Directory of a Go module's files.
+fn module_source(module: &str) -> Result<PathBuf> {
+    let output = go()?.args(["mod", "download", "-json", module]).output()?;
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("cannot download {module}: {}", String::from_utf8_lossy(&output.stderr)))?;
+    match answer["Dir"].as_str() {
+        Some(source) => Ok(PathBuf::from(source)),
+        None => bail!("cannot download {module}: {}", answer["Error"]),
+    }
+}
 
 fn go() -> Result<Command> {
     if on_path("go").is_none() {

@@ -139,7 +139,9 @@ async fn print_how_to_use(directory: &Path, tools: &Tools, ready: &Ready) -> Res
     }
     let programs = directory.join("bin");
     fs::create_dir(&programs)?;
-    std::os::unix::fs::symlink(tools.kubectl(), programs.join("kubectl"))?;
+    for (name, program) in [("kubectl", tools.kubectl()), ("helm", tools.helm.clone())] {
+        std::os::unix::fs::symlink(program, programs.join(name))?;
+    }
     let shown = directory.display();
     println!("export KUBECONFIG={shown}/{}", User::Admin.name());
     println!("export PATH={}:$PATH", programs.display());

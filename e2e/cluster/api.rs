@@ -41,23 +41,56 @@ impl Cluster {
         arguments: impl IntoIterator<Item = A>,
         input: &str,
     ) -> Result<String> {
-        let mut child = Command::new(&self.kubectl)
-            .args(arguments)
-            .env("KUBECONFIG", kubeconfig)
+        let mut kubectl = Command::new(&self.kubectl);
+        self.run(kubectl.args(arguments).env("KUBECONFIG", kubeconfig), input).await
+    }
+
+    /// Runs `helm` as admin and returns its standard output.
+    ///
+    /// # Errors
+    /// If it fails, with its standard error.
+    pub async fn helm<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<String> {
+        self.run(Command::new(&self.helm).args(arguments), "").await
+    }
+
+    /// Runs a script of Bash as admin, with `kubectl` and `helm` at hand, as people paste it from a document. It ends with the
+    /// first command that fails.
+    ///
+    /// # Errors
+    /// If it fails, with its standard error.
+    pub async fn bash(&self, script: &str) -> Result<String> {
+        let own = [&self.kubectl, &self.helm].map(|program| program.parent().map(Path::to_owned).unwrap_or_default());
+        let others = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::join_paths(own.into_iter().chain(std::env::split_paths(&others)))?;
+        self.run(Command::new("bash").args(["-euo", "pipefail", "-c", script]).env("PATH", path), "").await
+    }
+
+    /// Runs it, as admin unless it has a kubeconfig.
+    async fn run(&self, command: &mut Command, input: &str) -> Result<String> {
+        let name = command.as_std().get_program().to_owned();
+        if command.as_std().get_envs().all(|(variable, _)| variable != "KUBECONFIG") {
+            command.env("KUBECONFIG", self.kubeconfig(User::Admin));
+        }
+        let own = self.kubeconfigs().join("helm");
+        let mut child = command
             .env("KUBECACHEDIR", self.kubeconfigs().join("kubectl-cache"))
+            .env("HELM_CACHE_HOME", &own)
+            .env("HELM_CONFIG_HOME", &own)
+            .env("HELM_DATA_HOME", &own)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("cannot start {}", self.kubectl.display()))?;
+            .with_context(|| format!("cannot start {}", name.display()))?;
         if let Some(mut stdin) = child.stdin.take() {
             // It may end without having read it all, and then says why.
             let _ = stdin.write_all(input.as_bytes()).await;
         }
         let output = child.wait_with_output().await?;
         if !output.status.success() {
-            bail!("kubectl: {}", String::from_utf8_lossy(&output.stderr).trim());
+            let name = Path::new(&name).file_name().unwrap_or_default().display().to_string();
+            bail!("{name}: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
         Ok(String::from_utf8(output.stdout)?)
     }

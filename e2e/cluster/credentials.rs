@@ -13,13 +13,14 @@ use crate::user::User;
 
 /// Programs of the cluster and the groups that they need. Kubernetes knows the first two by name. The others belong to the
 /// test bench, which may do everything.
-const PROGRAMS: [(&str, Option<&str>); 6] = [
+const PROGRAMS: [(&str, Option<&str>); 7] = [
     ("system:kube-controller-manager", None),
     ("system:kube-scheduler", None),
     ("kwok", Some("system:masters")),
     ("traefik", Some("system:masters")),
     ("prometheus", Some("system:masters")),
     ("demo-app", Some("system:masters")),
+    ("node", Some("system:masters")),
 ];
 
 /// Writes `ca.crt`, `apiserver.crt`, `apiserver.key`, `service-account.key` and `service-account.pub`, and returns the first.

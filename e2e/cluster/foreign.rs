@@ -37,9 +37,9 @@ impl Foreign {
             fs::write(&path, serde_json::to_vec(&impersonating(given.clone(), user)?)?)?;
             clients.insert(user, api::client_of(&path).await?);
         }
-        let kubectl = PathBuf::from("kubectl");
+        let (kubectl, helm) = (PathBuf::from("kubectl"), PathBuf::from("helm"));
         let environment = Environment::Foreign(Foreign { kubeconfigs, logs: Logs::create()? });
-        Ok(Cluster { environment, kubectl, clients, gateway_url, prometheus_url })
+        Ok(Cluster { environment, kubectl, helm, clients, gateway_url, prometheus_url })
     }
 
     /// Where the gateway and Prometheus of that cluster listen, as the environment says.

@@ -21,6 +21,7 @@ use super::logs::Logs;
 use super::{Cluster, Environment, MutatingPolicies, Options, api, credentials};
 use crate::demo::DemoApp;
 use crate::http_get::http_get;
+use crate::node::ProcessNode;
 use crate::process::Process;
 use crate::tools::Tools;
 use crate::user::User;
@@ -32,6 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What runs.
 pub(super) struct Local {
     pub demo: DemoApp,
+    node: ProcessNode,
     pub kubeconfigs: PathBuf,
     pub logs: Logs,
     /// In the order of their start.
@@ -55,13 +57,14 @@ impl Local {
         write_files(&data, &kubeconfigs)?;
         let layout = Layout { tools: &tools, data: &data, kubeconfigs: &kubeconfigs, logs: logs.path() };
         let started = start_parts(&layout, options).await;
-        let (processes, clients, demo) =
+        let (processes, clients, demo, node) =
             started.with_context(|| format!("the cluster did not start; its logs: {}", logs.path().display()))?;
         let prometheus_url = options.prometheus.then(|| components::PROMETHEUS.to_owned());
-        let local = Local { demo, kubeconfigs, logs, processes, data };
+        let local = Local { demo, node, kubeconfigs, logs, processes, data };
         Ok(Cluster {
             environment: Environment::Local(local),
             kubectl: tools.kubectl(),
+            helm: tools.helm.clone(),
             clients,
             gateway_url: components::GATEWAY.to_owned(),
             prometheus_url,
@@ -70,7 +73,8 @@ impl Local {
 
     /// Last started, first ended. Nobody needs to be asked: what they know ends with them.
     pub async fn stop(self) -> Result<()> {
-        let Local { demo, logs, mut processes, data, kubeconfigs: _ } = self;
+        let Local { demo, node, logs, mut processes, data, kubeconfigs: _ } = self;
+        drop(node);
         demo.end()?;
         for process in processes.iter_mut().rev() {
             process.child().kill().await?;
@@ -114,7 +118,7 @@ fn write_files(data: &Path, kubeconfigs: &Path) -> Result<()> {
     Ok(())
 }
 
-type Started = (Vec<Process>, HashMap<User, Client>, DemoApp);
+type Started = (Vec<Process>, HashMap<User, Client>, DemoApp, ProcessNode);
 
 async fn start_parts(layout: &Layout<'_>, options: &Options) -> Result<Started> {
     let start = |name: &str, mut command: Command| Process::start(name, &mut command, layout.logs);
@@ -130,6 +134,8 @@ async fn start_parts(layout: &Layout<'_>, options: &Options) -> Result<Started> 
     processes.push(start("kube-scheduler", layout.scheduler())?);
     processes.push(start("kwok", layout.kwok())?);
     let demo = DemoApp::start(api::config_of(&layout.kubeconfigs.join("demo-app")).await?);
+    let node = layout.kubeconfigs.join("node");
+    let node = ProcessNode::start(api::client_of(&node).await?, &node, layout.data, layout.logs);
     let metrics = async {
         if !options.prometheus {
             return Ok(None);
@@ -142,15 +148,18 @@ async fn start_parts(layout: &Layout<'_>, options: &Options) -> Result<Started> 
         // Traefik gives up on kinds that it does not find.
         create_gateway_kinds(layout, &admin).await?;
         api::apply(&admin, include_str!("../manifests/base.yaml")).await?;
+        if !options.gateway {
+            return Ok(None);
+        }
         let mut traefik = start("traefik", layout.traefik())?;
         traefik.until(PATIENCE, async || answers(components::GATEWAY_PING).await).await?;
-        Ok(traefik)
+        Ok(Some(traefik))
     };
     let pods = try_join(create_nodes(&admin, options.nodes), service_account_exists(&admin, "default"));
     let (demo, prometheus, traefik, _) = futures::try_join!(demo, metrics, gateway, pods)?;
     processes.extend(prometheus);
-    processes.push(traefik);
-    Ok((processes, clients, demo))
+    processes.extend(traefik);
+    Ok((processes, clients, demo, node))
 }
 
 async fn clients(layout: &Layout<'_>) -> Result<HashMap<User, Client>> {

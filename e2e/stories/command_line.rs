@@ -35,7 +35,7 @@ struct Terminal<'a> {
 impl Terminal<'_> {
     /// Types the command, which must end with this code and say these words; what it has printed.
     async fn types(&self, line: &str, code: i32, words: &[&str]) -> Result<String> {
-        let output = Command::new(self.story.stage.installation.binary())
+        let output = Command::new(self.story.stage.installation()?.binary())
             .args(line.split_whitespace())
             .args(["--namespace", &self.story.namespace])
             .env("KUBECONFIG", self.story.cluster().kubeconfig(self.user))

@@ -2,7 +2,8 @@
 //!
 //! Each has a namespace of its own on one cluster with one operator; several run at once (`--test-threads`, default 6), and a
 //! name, or part of it, as argument runs just those. Then those for API servers without mutating admission policies have
-//! their turn, on a cluster of that kind. What fails shows its Release, its objects and the operator's log.
+//! their turn, on a cluster of that kind, and those that install, upgrade and remove the product, one at a time. What fails
+//! shows its Release, its objects and the operator's log. At last the operator's rights are compared with what it has used.
 
 mod harness;
 
@@ -10,6 +11,7 @@ mod approval;
 mod audited;
 mod authority;
 mod carried;
+mod chart;
 mod command_line;
 mod conditions;
 mod contested;
@@ -55,6 +57,9 @@ fn main() -> ExitCode {
         for policies in MutatingPolicies::possible() {
             suite.run(Stage::set(*policies, evidence.clone()), stories(*policies))?;
         }
+        for policies in MutatingPolicies::possible() {
+            suite.run_in_turn(Stage::bare(*policies), installations(*policies))?;
+        }
         suite.conclude("rights::used_are_granted", move || evidence.used_are_granted());
         Ok(())
     })
@@ -77,6 +82,25 @@ macro_rules! stories {
             async |stage: &Stage| told(stage, concat!(stringify!($module), "-", stringify!($story)), $module::$story).await,
         )),*]
     };
+}
+
+/// Those that install the product themselves. The admission policies are the cluster's, so one story at a time.
+fn installations(policies: MutatingPolicies) -> Vec<Test<Stage>> {
+    match policies {
+        MutatingPolicies::Served => stories![
+            chart::installed,
+            chart::in_another_namespace,
+            chart::some_namespaces_only,
+            chart::by_kustomize,
+            chart::upgraded_in_flight,
+            chart::uninstalled_at_rest,
+            chart::uninstalled_midway,
+            chart::left_for_good,
+            chart::kinds_deleted_midway,
+            chart::without_the_operator,
+        ],
+        MutatingPolicies::Absent => stories![chart::installed_before_1_36, chart::left_before_1_36],
+    }
 }
 
 /// On an API server that is as it is by itself, all; on one that only emulates an older one, those about that.

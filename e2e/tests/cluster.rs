@@ -4,6 +4,7 @@ mod cluster {
     pub mod access;
     pub mod behaviour;
     pub mod fixture;
+    pub mod node;
     pub mod prometheus;
     pub mod traffic;
 }
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use lockkeeper_e2e::{Cluster, MutatingPolicies, Options, Suite, Test};
 
-use cluster::{access, behaviour, prometheus, traffic};
+use cluster::{access, behaviour, node, prometheus, traffic};
 
 fn main() -> ExitCode {
     // Each test has its own namespace and waits most of the time.
@@ -53,6 +54,9 @@ fn tests(mutating_policies: MutatingPolicies) -> Vec<Test<Cluster>> {
         Test::new("a crashing pod is in a crash loop, at once or later", behaviour::crash),
         Test::new("people are who their token says, and the audit log tells who was refused", access::people),
         Test::new("a service account works with the token it is given", access::service_account),
+        Test::new("a Job of the operator's image ends as its process does", node::jobs),
+        Test::new("a pod of the operator's image that is not confined does not run", node::unconfined),
+        Test::new("a process that ends is started again, and goes with its pod", node::restarts),
         Test::new("a child of the test may be asked to end", access::child),
         Test::new(
             "an applied object may be waited for by watch, and a wait that fails says what it saw",

@@ -10,12 +10,13 @@ mod operator;
 use std::{env, path::Path, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use lockkeeper_operator::build_info::VERSION_AND_COMMIT;
 
 use crate::error::{EXIT_CODES, Error};
 
 /// Progressive delivery and release management for Kubernetes, in place.
 #[derive(Parser, Debug)]
-#[command(name = "lockkeeper", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(name = "lockkeeper", version = VERSION_AND_COMMIT.as_str(), after_help = EXIT_CODES, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -58,7 +59,7 @@ fn parse() -> Cli {
 fn run(verb: Verb) -> Result<(), Error> {
     let verb = match verb {
         Verb::Crds(crds) => return crds.run(),
-        // Its own runtime: it uses all cores, the others need one.
+        // Its own runtime: it uses several cores, the others need one.
         Verb::Operator(operator) => return operator.run(),
         Verb::Get(get) => Caller::Get(get),
         Verb::Act(act) => Caller::Act(act),

@@ -2,6 +2,7 @@
 
 pub mod act;
 pub mod backoff;
+pub mod build_info;
 pub mod cache;
 pub mod condition;
 pub mod context;

@@ -25,6 +25,7 @@ pub use self::{
     releases::{CheckSample, GateSample, ReleaseSample},
     requests::{CountRequests, CountRequestsLayer},
 };
+use crate::build_info;
 
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -95,7 +96,8 @@ impl Metrics {
         registry.register_collector(Box::new(releases.clone()));
         let requests = Arc::new(Requests::register(&mut registry));
 
-        registry.register("build", "The version that is running", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        let build = Info::new([("version", build_info::VERSION), ("commit", build_info::COMMIT)]);
+        registry.register("build", "The version that is running, and the commit it was built from", build);
         let reconciles = Family::new_with_constructor(Buckets);
         let help = "Time from the start of a reconcile to its end, successful or not";
         registry.register_with_unit("reconcile_duration", help, Unit::Seconds, reconciles.clone());
@@ -232,7 +234,11 @@ mod tests {
             "lockkeeper_reconcile_duration_seconds_bucket{le=\"0.025\",controller=\"release\"} 0",
             "lockkeeper_reconcile_errors_total{controller=\"release\",category=\"Conflict\"} 1",
             "lockkeeper_metric_query_duration_seconds_count{provider=\"prometheus\",outcome=\"Success\"} 1",
-            "lockkeeper_build_info{version=\"0.1.0\"} 1",
+            &format!(
+                "lockkeeper_build_info{{version=\"{}\",commit=\"{}\"}} 1",
+                build_info::VERSION,
+                build_info::COMMIT
+            ),
             "lockkeeper_writes_throttled_total{resource=\"deployments\"} 1",
             "lockkeeper_admission_policy_intact{policy=\"lockkeeper-hold\"} 0",
         ] {

@@ -20,6 +20,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
+    build_info,
     cache::Resource,
     context::{Clock, Context, Parts},
     controllers::{self, Scope},
@@ -128,7 +129,8 @@ async fn operate(
     info!(
         user = facts.user,
         hold = if paused_at_rest { "PausedAtRest" } else { "Policy" },
-        version = env!("CARGO_PKG_VERSION"),
+        version = build_info::VERSION,
+        commit = build_info::COMMIT,
         "starting"
     );
     if facts.user != OPERATOR_USER {

@@ -21,6 +21,6 @@ impl Story<'_> {
         let lease = format!("--lease-name=lockkeeper-{election}");
         let name = format!("operator-{election}");
         let identity = format!("--identity={election}-{}", Timestamp::now().as_millisecond());
-        self.stage.installation.operator(&self.stage.cluster, &name, &[&selector, &lease, &identity]).await
+        self.stage.installation()?.operator(&self.stage.cluster, &name, &[&selector, &lease, &identity]).await
     }
 }

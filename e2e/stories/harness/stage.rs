@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use lockkeeper_e2e::{Cluster, Fixture, Installation, MutatingPolicies, Operator, Options};
 
 use super::Evidence;
@@ -13,17 +13,25 @@ pub const OWN_OPERATOR: &str = "own-operator";
 /// One for all stories.
 pub struct Stage {
     pub cluster: Cluster,
-    pub installation: Installation,
     pub policies: MutatingPolicies,
-    operator: Operator,
-    evidence: Evidence,
+    product: Product,
+}
+
+enum Product {
+    /// Installed before the first story, with one operator for all.
+    Shared { installation: Installation, operator: Box<Operator>, evidence: Evidence },
+    /// Installed by each story that runs, one after the other, from the chart or by kustomize.
+    OfTheStory,
 }
 
 impl Stage {
     pub async fn set(policies: MutatingPolicies, evidence: Evidence) -> Result<Stage> {
         let cluster = Cluster::start(Options { mutating_policies: policies, ..Options::default() }).await?;
         match Self::with(&cluster, policies).await {
-            Ok((installation, operator)) => Ok(Stage { cluster, installation, policies, operator, evidence }),
+            Ok((installation, operator)) => {
+                let product = Product::Shared { installation, operator: Box::new(operator), evidence };
+                Ok(Stage { cluster, policies, product })
+            }
             Err(error) => {
                 cluster.keep_logs();
                 Err(error)
@@ -36,6 +44,20 @@ impl Stage {
         let selector = format!("--release-selector=!{OWN_OPERATOR}");
         let operator = installation.operator(cluster, "operator", &[&selector]).await?;
         Ok((installation, operator))
+    }
+
+    /// A cluster with nothing of the product in it.
+    pub async fn bare(policies: MutatingPolicies) -> Result<Stage> {
+        let cluster = Cluster::start(Options { mutating_policies: policies, ..Options::default() }).await?;
+        Ok(Stage { cluster, policies, product: Product::OfTheStory })
+    }
+
+    /// What was installed before the first story.
+    pub fn installation(&self) -> Result<&Installation> {
+        match &self.product {
+            Product::Shared { installation, .. } => Ok(installation),
+            Product::OfTheStory => bail!("each story installs the product here"),
+        }
     }
 
     /// Logs of all operators there have been.
@@ -52,16 +74,22 @@ impl Fixture for Stage {
 
     /// Ends the operator as an installation is taken down, keeps what its requests show, and then ends the cluster.
     async fn tear_down(self) -> Result<()> {
-        let status = self.operator.process.terminate(super::LIMIT).await?;
-        if !status.success() {
-            self.cluster.keep_logs();
-            anyhow::bail!("the operator ended with {status} after SIGTERM; logs: {}", self.cluster.logs().display());
+        if let Product::Shared { operator, evidence, .. } = self.product {
+            let status = operator.process.terminate(super::LIMIT).await?;
+            if !status.success() {
+                self.cluster.keep_logs();
+                bail!("the operator ended with {status} after SIGTERM; logs: {}", self.cluster.logs().display());
+            }
+            evidence.gather(&self.cluster, self.policies).await?;
         }
-        self.evidence.gather(&self.cluster, self.policies).await?;
         self.cluster.stop().await
     }
 }
 
 fn is_operator_log(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("operator"))
+    path.file_name().is_some_and(|name| {
+        let name = name.to_string_lossy();
+        // Those of pods have the pod's name.
+        name.starts_with("operator") || name.starts_with("lockkeeper")
+    })
 }

@@ -28,21 +28,24 @@ fn as_shipped(mode: PolicyMode) -> PolicySettings {
     PolicySettings { operator_user: OPERATOR.to_owned(), approving_service_accounts: Vec::new(), mode }
 }
 
-/// Installs kinds, roles and policies as users do, sees that the operator would find them intact, lets one service account
+/// Installs kinds, roles and policies as users do, but no operator; sees that the operator would find them intact, lets one service account
 /// decide, and waits until each policy is in force.
 pub async fn install(cluster: &Cluster, mode: PolicyMode) -> Result<()> {
-    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/default");
-    let directory = match mode {
-        PolicyMode::Mutating => config.to_owned(),
-        PolicyMode::Validating => format!("{config}/validating"),
+    let files = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/lockkeeper/files");
+    let own = match mode {
+        PolicyMode::Mutating => "policies/mutating",
+        PolicyMode::Validating => "policies/validating",
     };
-    cluster.kubectl(User::Admin, ["apply", "--warnings-as-errors", "-k", &directory]).await?;
+    for directory in ["crds", "rbac", "policies/common", own] {
+        let directory = format!("{files}/{directory}");
+        cluster.kubectl(User::Admin, ["apply", "--warnings-as-errors", "-k", &directory]).await?;
+    }
     for crd in lockkeeper_api::crds() {
         let name = format!("crd/{}", crd.metadata.name.context("no name")?);
         cluster.kubectl(User::Admin, ["wait", "--for=condition=Established", "--timeout=60s", &name]).await?;
     }
     let shipped = guard(&super::operator::live(cluster, mode).await?, &render(&as_shipped(mode))?);
-    ensure!(shipped == Guard::Intact, "{directory}: {shipped:?}");
+    ensure!(shipped == Guard::Intact, "{own}: {shipped:?}");
     cluster.create_namespace("robots").await?;
     let place = Place::install(cluster, "probe").await?;
     for object in render(&settings(mode)?)? {

@@ -6,6 +6,7 @@ mod decisions;
 mod first;
 mod forward;
 mod gates;
+mod gitops;
 mod policies;
 
 use lockkeeper_api::release::{GateState, Phase};

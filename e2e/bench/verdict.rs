@@ -1,0 +1,97 @@
+//! Releases at 50 % whose metric turns bad: from the answer that decides until the route says 0.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use lockkeeper_api::release::{Phase, Release};
+use lockkeeper_e2e::{AuditEntry, wait};
+use serde::Serialize;
+
+use crate::fleet::{FIRST, Fleet, Strategy, policy};
+use crate::progress::all;
+use crate::requests;
+use crate::stage::{Gateway, Stage};
+
+/// For any one part of it.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verdict {
+    pub releases: usize,
+    /// From the answer until the API server had stored the route with weight 0, ascending, in milliseconds.
+    pub milliseconds: Vec<f64>,
+    /// The part of it until the request arrived at the API server, ascending, in milliseconds.
+    pub until_sent_milliseconds: Vec<f64>,
+}
+
+/// Measures so many that go back at the same time.
+///
+/// # Errors
+/// If one of them does not go back in time.
+pub async fn run(stage: &Stage, count: usize) -> Result<Verdict> {
+    let fleet = Fleet::create(&stage.cluster, Gateway::Acceptor.name(), count, LIMIT).await?;
+    stage.cluster.apply(&policy().to_string()).await?;
+    let operator = stage.operator("operator", LIMIT).await?;
+    fleet.manage(Strategy::HalfAndHold).await?;
+    fleet.stable(FIRST, LIMIT).await?;
+    let since = Timestamp::now();
+    let half = |release: &Release| {
+        let status = release.status.as_ref()?;
+        Some(status.phase == Phase::Paused && status.weight?.confirmed == 50)
+    };
+    let what = "Releases to hold at 50 %";
+    let held = all(fleet.releases(), count, what, LIMIT, half, message);
+    let (asked, held) = futures::join!(fleet.release("2.0.0"), held);
+    asked?;
+    held.with_context(|| format!("the operator's log: {}", operator.process.log().display()))?;
+    let names = || fleet.apps().iter().map(|app| &app.name);
+    wait::answer("each Release to have asked for its metric", LIMIT, async || {
+        let answers = stage.metrics.answers();
+        let missing = names().find(|name| answers.get(*name).is_none_or(|answers| answers.good == 0));
+        missing.map_or(Ok(()), |name| Err(anyhow::anyhow!("{name} has not asked")))
+    })
+    .await?;
+    stage.metrics.turn_bad();
+    let back = |release: &Release| Some(release.status.as_ref()?.phase == Phase::RolledBack);
+    all(fleet.releases(), count, "Releases to be RolledBack", LIMIT, back, message).await?;
+
+    let entries = requests::entries(&stage.cluster, since, None)?;
+    let answers = stage.metrics.answers();
+    let mut times = Vec::new();
+    for name in names() {
+        let decided = answers.get(name).and_then(|answers| answers.first_bad);
+        let decided = decided.with_context(|| format!("{name} went back without a bad answer"))?;
+        let route = routes(&entries).remove(name.as_str()).unwrap_or_default();
+        let patch = route.into_iter().find(|entry| entry.request_received_timestamp >= decided);
+        let patch = patch.with_context(|| format!("the route of {name} was not changed after the bad answer"))?;
+        let after = |at: Timestamp| at.duration_since(decided).as_secs_f64() * 1000.0;
+        times.push((after(patch.stage_timestamp), after(patch.request_received_timestamp)));
+    }
+    let sorted = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values
+    };
+    Ok(Verdict {
+        releases: count,
+        milliseconds: sorted(times.iter().map(|(stored, _)| *stored).collect()),
+        until_sent_milliseconds: sorted(times.iter().map(|(_, sent)| *sent).collect()),
+    })
+}
+
+/// Writes to routes by their names, in the order of time. What a release does there next, after it has been held, is to go back.
+fn routes(entries: &[AuditEntry]) -> HashMap<&str, Vec<&AuditEntry>> {
+    let mut routes: HashMap<&str, Vec<&AuditEntry>> = HashMap::new();
+    for entry in entries.iter().filter(|entry| entry.is_write()) {
+        let Some(object) = entry.object_ref.as_ref().filter(|object| object.resource == "httproutes") else { continue };
+        routes.entry(object.name.as_deref().unwrap_or_default()).or_default().push(entry);
+    }
+    routes
+}
+
+fn message(release: &Release) -> String {
+    release.status.as_ref().map(|status| status.message.clone()).unwrap_or_default()
+}

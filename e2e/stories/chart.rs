@@ -1,0 +1,34 @@
+//! The product comes, changes and goes: from the chart and by kustomize, with releases at rest and in flight.
+
+mod install;
+mod leave;
+mod uninstall;
+mod upgrade;
+
+pub use install::{by_kustomize, in_another_namespace, installed, installed_before_1_36, some_namespaces_only};
+pub use leave::{kinds_deleted_midway, left_before_1_36, left_for_good, without_the_operator};
+pub use uninstall::{uninstalled_at_rest, uninstalled_midway};
+pub use upgrade::upgraded_in_flight;
+
+use anyhow::{Context, Result};
+
+use crate::harness::Story;
+
+/// Two steps with a pause between them that somebody has to end.
+const STEPS: &str = "{setWeight: 40}, {pause: {}}, {setWeight: 80}";
+
+/// The commands of a chapter of the README, each block one script, about this story's application instead of that of the tour.
+fn commands(story: &Story<'_>, chapter: &str) -> Result<Vec<String>> {
+    let readme = include_str!("../../README.md");
+    let (_, text) = readme.split_once(&format!("\n## {chapter}\n")).with_context(|| format!("no chapter {chapter}"))?;
+    let text = text.split("\n## ").next().unwrap_or(text);
+    let blocks = text.split("\n```").skip(1).step_by(2);
+    Ok(blocks
+        .map(|block| {
+            block
+                .replace("registry.example.com/checkout-web:2.4.0", "demo:VERSION")
+                .replace("checkout-web", "web")
+                .replace("-n shop", &format!("-n {}", story.namespace))
+        })
+        .collect())
+}

@@ -1,0 +1,18 @@
+# Nothing of the product is left in the cluster, in whatever state it was. Only in tests: Releases lose their finalizer.
+for namespace in lockkeeper-system platform; do
+  helm uninstall lockkeeper --namespace $namespace --ignore-not-found --no-hooks
+  kubectl delete deployments,pods,networkpolicies,poddisruptionbudgets,roles,rolebindings,serviceaccounts,leases \
+    --namespace $namespace --selector app.kubernetes.io/part-of=lockkeeper --wait=true
+  kubectl delete leases --all --namespace $namespace
+done
+ours="--selector app.kubernetes.io/part-of=lockkeeper"
+kubectl delete validatingadmissionpolicybindings,validatingadmissionpolicies,clusterroles,clusterrolebindings $ours
+if kubectl api-resources --api-group=admissionregistration.k8s.io --no-headers | grep --quiet ^mutatingadmissionpolicies; then
+  kubectl delete mutatingadmissionpolicybindings,mutatingadmissionpolicies $ours
+fi
+if kubectl get crd releases.lockkeeper.dev --ignore-not-found | grep --quiet .; then
+  kubectl get releases --all-namespaces --no-headers | while read -r namespace name rest; do
+    kubectl patch release "$name" --namespace "$namespace" --type=merge -p '{"metadata":{"finalizers":null}}'
+  done
+  kubectl delete crd {releases,deploymentwindows,rollbackpolicies,decisions}.lockkeeper.dev --ignore-not-found
+fi
