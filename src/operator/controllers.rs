@@ -72,6 +72,8 @@ async fn work(context: &Arc<Context>, concurrency: NonZeroU16) {
         let few = NonZeroU16::MIN.saturating_add(3);
         let on = |context: &Arc<Context>| context.clone();
         tokio::select! {
+            // Always in this order, so that a run can be repeated.
+            biased;
             () = leadership.lost() => {}
             () = context.releases.clone().run(concurrency, |key| release::reconcile(on(context), key)) => {}
             () = context.windows.clone().run(few, |key| window::reconcile(on(context), key)) => {}

@@ -116,7 +116,7 @@ async fn operate(
 ) -> Result<(), Error> {
     let (election, leadership) = match settings.candidate() {
         Some(candidate) => {
-            let (election, leadership) = Election::new(client.clone(), candidate);
+            let (election, leadership) = Election::new(client.clone(), candidate, Clock::new(Timestamp::now));
             (Some(election), leadership)
         }
         None => (None, Leadership::always()),
