@@ -136,20 +136,17 @@ impl Suite {
         outcome
     }
 
-    /// Runs a test about all that ran before. It is skipped where that was not everything, and then says so.
+    /// Runs a test about all that ran before. Where that was not everything it is skipped, and that is said.
     pub fn conclude(&mut self, name: &str, body: impl FnOnce() -> Result<()> + Send + 'static) {
-        let why = self.not_whole();
-        let note = if self.failed { "\nOthers have failed: this may follow from what they have left out." } else { "" };
-        let run = move || body().map_err(|error| Failed::from(format!("{error:#}{note}")));
-        let trial = Trial::test(name, run).with_kind(why.unwrap_or_default()).with_ignored_flag(why.is_some());
-        self.failed |= libtest_mimic::run(&self.arguments, vec![trial]).has_failed();
-    }
-
-    /// Why what has run is not the whole suite, if so.
-    fn not_whole(&self) -> Option<&'static str> {
         let Arguments { filter, skip, ignored, list, .. } = &self.arguments;
         let chosen = filter.is_some() || !skip.is_empty() || *ignored;
-        (chosen && !list).then_some("skipped: only some were chosen to run")
+        if chosen && !list {
+            println!("{name} is skipped: it is about all together, and only some were chosen to run");
+            return;
+        }
+        let note = if self.failed { "\nOthers have failed: this may follow from what they have left out." } else { "" };
+        let run = move || body().map_err(|error| Failed::from(format!("{error:#}{note}")));
+        self.failed |= libtest_mimic::run(&self.arguments, vec![Trial::test(name, run)]).has_failed();
     }
 
     fn chooses<F>(&self, test: &Test<F>) -> bool {
