@@ -44,7 +44,7 @@ pub async fn run(stage: &Stage, count: usize) -> Result<Verdict> {
         Some(status.phase == Phase::Paused && status.weight?.confirmed == 50)
     };
     let what = "Releases to hold at 50 %";
-    let held = all(fleet.releases(), count, what, LIMIT, half, |release| message(release));
+    let held = all(fleet.releases(), count, what, LIMIT, half, message);
     let (asked, held) = futures::join!(fleet.release("2.0.0"), held);
     asked?;
     held.with_context(|| format!("the operator's log: {}", operator.process.log().display()))?;
@@ -57,7 +57,7 @@ pub async fn run(stage: &Stage, count: usize) -> Result<Verdict> {
     .await?;
     stage.metrics.turn_bad();
     let back = |release: &Release| Some(release.status.as_ref()?.phase == Phase::RolledBack);
-    all(fleet.releases(), count, "Releases to be RolledBack", LIMIT, back, |release| message(release)).await?;
+    all(fleet.releases(), count, "Releases to be RolledBack", LIMIT, back, message).await?;
 
     let entries = requests::entries(&stage.cluster, since, None)?;
     let answers = stage.metrics.answers();

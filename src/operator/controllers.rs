@@ -254,7 +254,7 @@ impl Watch {
         let api = self.resource.api();
         let why = match status(error) {
             Some(404) => format!("{} is not served: install its custom resource definition", api.api_version),
-            Some(403) => format!("forbidden: the operator needs get, list and watch on {}", api.plural),
+            Some(403) => format!("forbidden: the operator needs list and watch on {}", api.plural),
             Some(code) => format!("the watch failed with HTTP {code} and is tried again"),
             None => "the API server cannot be reached; it is tried again".into(),
         };
