@@ -60,12 +60,12 @@ pub async fn run(stage: &Stage, count: usize) -> Result<Verdict> {
     all(fleet.releases(), count, "Releases to be RolledBack", LIMIT, back, message).await?;
 
     let entries = requests::entries(&stage.cluster, since, None)?;
-    let answers = stage.metrics.answers();
+    let (answers, mut routes) = (stage.metrics.answers(), routes(&entries));
     let mut times = Vec::new();
     for name in names() {
         let decided = answers.get(name).and_then(|answers| answers.first_bad);
         let decided = decided.with_context(|| format!("{name} went back without a bad answer"))?;
-        let route = routes(&entries).remove(name.as_str()).unwrap_or_default();
+        let route = routes.remove(name.as_str()).unwrap_or_default();
         let patch = route.into_iter().find(|entry| entry.request_received_timestamp >= decided);
         let patch = patch.with_context(|| format!("the route of {name} was not changed after the bad answer"))?;
         let after = |at: Timestamp| at.duration_since(decided).as_secs_f64() * 1000.0;
