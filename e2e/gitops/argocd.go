@@ -6,16 +6,25 @@ import (
 	"slices"
 
 	"github.com/argoproj/argo-cd/gitops-engine/pkg/diff"
+	"github.com/argoproj/argo-cd/gitops-engine/pkg/utils/kube"
+	"github.com/argoproj/argo-cd/gitops-engine/pkg/utils/tracing"
 	argo "github.com/argoproj/argo-cd/v3/pkg/apis/application/v1alpha1"
 	"github.com/argoproj/argo-cd/v3/util/argo/normalizers"
 	jsonpatch "github.com/evanphx/json-patch"
+	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/clientcmd"
 )
 
-const respect = "RespectIgnoreDifferences=true"
+const (
+	respect    = "RespectIgnoreDifferences=true"
+	serverSide = "ServerSideApply=true"
+	// The field manager that Argo CD applies as on the server's side.
+	argoManager = "argocd-controller"
+)
 
 type syncQuestion struct {
 	Application json.RawMessage
@@ -30,7 +39,7 @@ type syncAnswer struct {
 	Target *unstructured.Unstructured `json:"target"`
 }
 
-func argoSync(question syncQuestion) (*syncAnswer, error) {
+func argoSync(kubeconfig string, question syncQuestion) (*syncAnswer, error) {
 	application, err := strict[argo.Application](question.Application)
 	if err != nil {
 		return nil, err
@@ -39,18 +48,44 @@ func argoSync(question syncQuestion) (*syncAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
-	differs, err := diff.Diff(question.Git, question.Live, diff.WithNormalizer(ignore))
+	has := func(option string) bool {
+		policy := application.Spec.SyncPolicy
+		return policy != nil && slices.Contains([]string(policy.SyncOptions), option)
+	}
+	comparison := []diff.Option{diff.WithNormalizer(ignore)}
+	if has(serverSide) {
+		structured, err := structuredMerge(kubeconfig)
+		if err != nil {
+			return nil, err
+		}
+		comparison = append(comparison, structured...)
+	}
+	differs, err := diff.Diff(question.Git, question.Live, comparison...)
 	if err != nil {
 		return nil, err
 	}
 	target := question.Git
-	policy := application.Spec.SyncPolicy
-	if policy != nil && slices.Contains([]string(policy.SyncOptions), respect) {
+	if has(respect) {
 		if target, err = respecting(ignore, question.Live, question.Git); err != nil {
 			return nil, err
 		}
 	}
 	return &syncAnswer{OutOfSync: differs.Modified, Target: target}, nil
+}
+
+// structuredMerge is how Argo CD compares what it applies on the server's side: by the cluster's schemas and field managers.
+func structuredMerge(kubeconfig string) ([]diff.Option, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	_, parser, err := (&kube.KubectlCmd{Log: logr.Discard(), Tracer: tracing.NopTracer{}}).LoadOpenAPISchema(config)
+	if err != nil {
+		return nil, err
+	}
+	return []diff.Option{
+		diff.WithStructuredMergeDiff(true), diff.WithGVKParser(parser), diff.WithManager(argoManager),
+	}, nil
 }
 
 // respecting is Git's object with what is ignored as it is in the cluster. The controller of Argo CD does the same, in a function

@@ -1,8 +1,8 @@
 // What GitOps tools make of our objects, by the tools' own code: reads JSON on standard input, answers on standard output.
 //
 //	health   what Argo CD and Flux say of objects
-//	argocd   what a sync by Argo CD would apply, and whether it finds a difference at all
-//	flux     applies objects as Flux does, to the cluster of the flag
+//	argocd   what a sync by Argo CD would apply, and whether it finds a difference at all, by the cluster's schemas
+//	flux     applies objects to the cluster as Flux does
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 )
 
 func main() {
-	kubeconfig := flag.String("kubeconfig", "", "the cluster of `flux`")
+	kubeconfig := flag.String("kubeconfig", "", "the cluster of `argocd` and `flux`")
 	flag.Parse()
 	if err := run(context.Background(), flag.Arg(0), *kubeconfig); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
@@ -28,7 +28,7 @@ func run(ctx context.Context, command, kubeconfig string) error {
 	case "health":
 		return answer(func(question healthQuestion) (any, error) { return health(ctx, question) })
 	case "argocd":
-		return answer(func(question syncQuestion) (any, error) { return argoSync(question) })
+		return answer(func(question syncQuestion) (any, error) { return argoSync(kubeconfig, question) })
 	case "flux":
 		return answer(func(question fluxQuestion) (any, error) { return fluxSync(ctx, kubeconfig, question) })
 	default:

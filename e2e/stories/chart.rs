@@ -6,7 +6,7 @@ mod uninstall;
 mod upgrade;
 
 pub use install::{by_kustomize, in_another_namespace, installed, installed_before_1_36, some_namespaces_only};
-pub use leave::{left_before_1_36, left_for_good, without_the_operator};
+pub use leave::{kinds_deleted_midway, left_before_1_36, left_for_good, without_the_operator};
 pub use uninstall::{uninstalled_at_rest, uninstalled_midway};
 pub use upgrade::upgraded_in_flight;
 

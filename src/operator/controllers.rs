@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeSet, num::NonZeroU16, sync::Arc};
 
-use futures::{FutureExt, StreamExt, future::BoxFuture};
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Api, ResourceExt,
-    api::DynamicObject,
+    Api, Resource as _, ResourceExt,
     runtime::{
         WatchStreamExt,
         watcher::{self, watcher},
@@ -14,11 +13,11 @@ use kube::{
 };
 use lockkeeper_api::names::RELEASE;
 use lockkeeper_engine::Event;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 use tracing::{info, warn};
 
 use crate::{
-    cache::{Key, Resource, Touched, Unreadable},
+    cache::{Key, Object, Resource, Touched, Unreadable},
     context::Context,
     orphan, policy, release,
     server::{Readiness, Requirement},
@@ -43,11 +42,12 @@ pub async fn run(context: Arc<Context>, scope: Scope, readiness: Readiness) {
     let (ready, mut all_ready) = watch::channel(0);
     let watches = watches(&context, &scope);
     let count = watches.len();
-    let watching = watches.into_iter().map(|watch| {
+    // Tasks of their own: what thousands of Releases are about is read on all cores.
+    let mut watching = JoinSet::new();
+    for watch in watches {
         let requirement = readiness.require(watch.title(), "the first list has not arrived yet");
-        watch.run(context.clone(), requirement, ready.clone(), count).boxed()
-    });
-    let watching: Vec<BoxFuture<'_, ()>> = watching.collect();
+        watching.spawn(watch.run(context.clone(), requirement, ready.clone(), count));
+    }
     let work = async {
         if all_ready.wait_for(|ready| *ready >= count).await.is_ok() {
             info!("all caches are filled");
@@ -55,7 +55,7 @@ pub async fn run(context: Arc<Context>, scope: Scope, readiness: Readiness) {
             work(&context, scope.concurrency).await;
         }
     };
-    tokio::join!(futures::future::join_all(watching), work, context.events.run());
+    tokio::join!(watching.join_all(), work, context.events.run());
 }
 
 /// Works while this process leads.
@@ -72,6 +72,8 @@ async fn work(context: &Arc<Context>, concurrency: NonZeroU16) {
         let few = NonZeroU16::MIN.saturating_add(3);
         let on = |context: &Arc<Context>| context.clone();
         tokio::select! {
+            // Always in this order, so that a run can be repeated.
+            biased;
             () = leadership.lost() => {}
             () = context.releases.clone().run(concurrency, |key| release::reconcile(on(context), key)) => {}
             () = context.windows.clone().run(few, |key| window::reconcile(on(context), key)) => {}
@@ -175,7 +177,7 @@ impl Watch {
 
     async fn run(self, context: Arc<Context>, requirement: Requirement, ready: watch::Sender<usize>, of: usize) {
         let api = self.resource.api();
-        let api: Api<DynamicObject> = match &self.namespace {
+        let api: Api<Object> = match &self.namespace {
             Some(namespace) if self.resource.namespaced() => {
                 Api::namespaced_with(context.client.clone(), namespace, &api)
             }
@@ -191,7 +193,7 @@ impl Watch {
                     continue;
                 }
                 Ok(watcher::Event::InitApply(object)) => {
-                    listed.insert(context.cache.key(self.resource, &object.metadata));
+                    listed.insert(context.cache.key(self.resource, object.meta()));
                     self.put(&context, object)
                 }
                 Ok(watcher::Event::InitDone) => {
@@ -200,7 +202,7 @@ impl Watch {
                     context.cache.keep_only(self.resource, &std::mem::take(&mut listed), |key| self.covers(key))
                 }
                 Ok(watcher::Event::Apply(object)) => self.put(&context, object),
-                Ok(watcher::Event::Delete(object)) => context.cache.remove(self.resource, &object.metadata),
+                Ok(watcher::Event::Delete(object)) => context.cache.remove(self.resource, object.meta()),
                 Err(error) => {
                     if self.failed(&context, &requirement, counted, &error) {
                         self.count(&mut counted, &ready);
@@ -222,7 +224,7 @@ impl Watch {
         }
     }
 
-    fn put(&self, context: &Context, object: DynamicObject) -> Touched {
+    fn put(&self, context: &Context, Object(object): Object) -> Touched {
         let name = object.name_any();
         context.cache.put(self.resource, object, context.clock.now()).unwrap_or_else(|unreadable| {
             warn!(kind = ?self.resource, name, fault = unreadable.fault, "an object cannot be read and is left out");
@@ -252,7 +254,7 @@ impl Watch {
         let api = self.resource.api();
         let why = match status(error) {
             Some(404) => format!("{} is not served: install its custom resource definition", api.api_version),
-            Some(403) => format!("forbidden: the operator needs get, list and watch on {}", api.plural),
+            Some(403) => format!("forbidden: the operator needs list and watch on {}", api.plural),
             Some(code) => format!("the watch failed with HTTP {code} and is tried again"),
             None => "the API server cannot be reached; it is tried again".into(),
         };

@@ -26,7 +26,6 @@ mod tests;
 use std::{error::Error, future::Future, pin::pin, time::Duration};
 
 use futures::{StreamExt, stream};
-use jiff::Timestamp;
 use json_patch::{
     AddOperation, Patch as JsonPatch, PatchOperation, RemoveOperation, TestOperation, jsonptr::PointerBuf,
 };
@@ -51,6 +50,7 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use self::sighting::{Next, evaluate, see};
+use crate::context::Clock;
 
 /// Whom a Lease belongs to that was just created. Nobody has this identity, so that the Lease keeps everybody out for its duration.
 const NOBODY: &str = "nobody-yet";
@@ -149,15 +149,17 @@ impl Leadership {
 pub struct Election {
     api: Api<Lease>,
     candidate: Candidate,
+    /// For the times that people read in the Lease.
+    clock: Clock,
     standing: watch::Sender<Standing>,
 }
 
 impl Election {
     /// Prepares to stand; nothing is sent before [`Election::run`].
-    pub fn new(client: Client, candidate: Candidate) -> (Self, Leadership) {
+    pub fn new(client: Client, candidate: Candidate, clock: Clock) -> (Self, Leadership) {
         let (standing, receiver) = watch::channel(Standing::Follower);
         let api = Api::namespaced(client, &candidate.namespace);
-        (Self { api, candidate, standing }, Leadership(receiver))
+        (Self { api, candidate, clock, standing }, Leadership(receiver))
     }
 
     /// Takes part until `shutdown`, then frees the Lease if it is ours, so that the next process acts at once. Whatever acts
@@ -268,7 +270,7 @@ impl Election {
     }
 
     fn spec(&self, holder: &str, transitions: i32) -> LeaseSpec {
-        let now = MicroTime(Timestamp::now());
+        let now = MicroTime(self.clock.now());
         LeaseSpec {
             holder_identity: Some(holder.into()),
             acquire_time: Some(now.clone()),
@@ -284,7 +286,7 @@ impl Election {
     async fn renew(&self, limit: Duration) -> Answer {
         let patch = [
             test(["spec", "holderIdentity"], json!(self.candidate.identity)),
-            add(["spec", "renewTime"], json!(MicroTime(Timestamp::now()))),
+            add(["spec", "renewTime"], json!(MicroTime(self.clock.now()))),
             add(["spec", "leaseDurationSeconds"], json!(self.candidate.seconds())),
         ];
         self.patch("renew", limit, patch).await

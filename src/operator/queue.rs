@@ -108,6 +108,8 @@ impl<K: Ord + Clone + Debug + Send + Sync + 'static> Queue<K> {
                     });
                 }
                 Err(at) => tokio::select! {
+                    // Always in this order, so that a run can be repeated.
+                    biased;
                     () = self.changed.notified() => {}
                     Some(_) = workers.join_next() => {}
                     () = until(at) => {}

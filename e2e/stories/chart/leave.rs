@@ -2,12 +2,13 @@
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::ResourceExt;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{Api, ResourceExt};
 use lockkeeper_api::decision::Verdict;
-use lockkeeper_e2e::{MutatingPolicies, User};
+use lockkeeper_e2e::{MutatingPolicies, User, wait};
 
 use super::{STEPS, commands};
-use crate::harness::{Chart, GATE_AND_BAKE, Story, Values, bake, none_failed, with_images, without_images};
+use crate::harness::{Chart, GATE_AND_BAKE, LIMIT, Story, Values, bake, none_failed, with_images, without_images};
 
 /// Everything in flight is given back before the operator goes, and then nothing of the product is left anywhere.
 async fn left(story: &Story<'_>, chart: &Chart<'_>) -> Result<()> {
@@ -57,7 +58,7 @@ pub async fn left_before_1_36(story: &Story<'_>) -> Result<()> {
     app.available().await
 }
 
-/// The release is mid-way, the operator is gone, and people end it by hand: once back, once on.
+/// People end a release by hand, and with the operator: mid-way back to the stable version, and while it bakes on to the new one.
 pub async fn without_the_operator(story: &Story<'_>) -> Result<()> {
     let chart = Chart::prepare(story.cluster(), Values::default()).await?;
     let app = story.app(3).await?;
@@ -74,9 +75,6 @@ pub async fn without_the_operator(story: &Story<'_>) -> Result<()> {
             story.decide(User::Alice, Verdict::Promote, None).await?;
             story.await_phase(lockkeeper_api::release::Phase::Baking).await?;
         }
-        // Nobody uninstalls in good order here.
-        let gone = ["delete", "deployment", "lockkeeper", "-n", "lockkeeper-system"];
-        story.cluster().kubectl(User::Admin, gone).await?;
         for script in commands(story, "Without the operator")? {
             let script = script.replace("VERSION", version);
             // Those pods are only to go when the new version is bad.
@@ -90,4 +88,28 @@ pub async fn without_the_operator(story: &Story<'_>) -> Result<()> {
         app.at_rest(&before.clone().with_version(version)).await?;
     }
     Ok(())
+}
+
+/// The kinds are deleted mid-way while no operator runs: they wait for the Release, until Lockkeeper is back and ends it.
+pub async fn kinds_deleted_midway(story: &Story<'_>) -> Result<()> {
+    let chart = Chart::prepare(story.cluster(), Values::default()).await?;
+    chart.install().await?;
+    let app = story.app(3).await?;
+    let before = app.specs().await?;
+    let traffic = app.traffic();
+    story.release(&with_images("2.0.0", STEPS)).await?;
+    story.await_confirmed(40).await?;
+    chart.uninstall().await?;
+    let delete =
+        "kubectl delete crd {releases,deploymentwindows,rollbackpolicies,decisions}.lockkeeper.dev --wait=false";
+    story.cluster().bash(delete).await?;
+    // It cannot become what Helm would wait for: the kinds go as soon as the release has ended.
+    chart.begin_to_install().await?;
+    let kinds = Api::<CustomResourceDefinition>::all(story.cluster().client(User::Admin));
+    wait::object(&kinds, "releases.lockkeeper.dev", "be gone", LIMIT, |kind| kind.is_none()).await?;
+    none_failed(&traffic.stop().await)?;
+    app.at_rest(&before).await?;
+    chart.install().await?;
+    story.release(&with_images("2.0.0", "{setWeight: 50}")).await?;
+    story.await_rest("2.0.0").await.map(drop)
 }

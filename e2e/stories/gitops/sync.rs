@@ -47,35 +47,51 @@ pub fn flux(app: &App<'_>, version: &str, kustomization: &Value) -> Result<Value
     Ok(Value::Object(by_kind.collect()))
 }
 
-/// Argo CD compares, and applies what it finds OutOfSync as it does with the option ServerSideApply. Says which kinds it
-/// found so.
+/// Argo CD compares and applies, on the server's side where the Application says so. Says which kinds it found OutOfSync.
 pub async fn argocd(app: &App<'_>, version: &str, application: &Value) -> Result<Vec<String>> {
     argocd_applies(app, in_git(app, version)?, application).await
 }
 
 /// The same with these manifests.
 pub async fn argocd_applies(app: &App<'_>, manifests: Vec<Value>, application: &Value) -> Result<Vec<String>> {
-    let tools = GitOpsTools::install()?;
+    let (tools, kubeconfig) = (GitOpsTools::install()?, app.story.cluster().kubeconfig(User::Admin));
+    let arguments = ["--kubeconfig", kubeconfig.to_str().context("a path that is no text")?, "argocd"];
     let mut found = Vec::new();
     for git in manifests {
         let kind = git["kind"].as_str().context("a manifest without kind")?.to_owned();
         let question =
             json!({"application": application, "live": live(app.story, &kind, &app.name).await?, "git": git});
-        let answer = tools.ask(&["argocd"], &question)?;
+        let answer = tools.ask(&arguments, &question)?;
         if answer["outOfSync"] == true {
             found.push(kind);
         }
         // A sync applies all objects of the application, not only those that differ.
         let cluster = app.story.cluster();
-        let apply = ["apply", "--server-side", "--force-conflicts", "--field-manager=argocd-controller", "-f", "-"];
+        let apply: &[&str] = match server_side(application) {
+            true => &["apply", "--server-side", "--force-conflicts", "--field-manager=argocd-controller", "-f", "-"],
+            false => &["apply", "-f", "-"],
+        };
         cluster.kubectl_with_input(&cluster.kubeconfig(User::Admin), apply, &answer["target"].to_string()).await?;
     }
     Ok(found)
 }
 
+fn server_side(application: &Value) -> bool {
+    let options = application["spec"]["syncPolicy"]["syncOptions"].as_array();
+    options.is_some_and(|options| options.iter().any(|option| option == "ServerSideApply=true"))
+}
+
+/// The same Application, which applies on the server's side.
+pub fn applying_server_side(mut application: Value) -> Value {
+    let options = application["spec"]["syncPolicy"]["syncOptions"].as_array_mut();
+    options.into_iter().for_each(|options| options.push(json!("ServerSideApply=true")));
+    application
+}
+
 /// An object as it is now.
 pub async fn live(story: &Story<'_>, kind: &str, name: &str) -> Result<Value> {
-    Ok(serde_json::from_str(&story.kubectl(User::Admin, &["get", kind, name, "-o", "json"]).await?)?)
+    let get = ["get", kind, name, "-o", "json", "--show-managed-fields"];
+    Ok(serde_json::from_str(&story.kubectl(User::Admin, &get).await?)?)
 }
 
 /// What Argo CD and Flux, with the example's health checks, say of an object now; Flux by kstatus where it has none.

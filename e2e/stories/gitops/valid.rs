@@ -36,6 +36,7 @@ pub async fn examples(story: &Story<'_>) -> Result<()> {
         let versions = yaml.matches("checkout:2.4.0").count();
         ensure!(versions == usize::from(example != "argocd") + usize::from(example == "apps/in-release"), "{yaml}");
     }
+    keys_are_added(story).await?;
     let wrong =
         fs::read_to_string(format!("{EXAMPLES}/flux/checkout.yaml"))?.replace("healthCheckExprs", "healthChecksExpr");
     let refusal = dry_run(story, &wrong).await.err().map(|error| format!("{error:#}")).unwrap_or_default();
@@ -51,7 +52,9 @@ async fn keys_are_added(story: &Story<'_>) -> Result<()> {
             &["create", "configmap", "argocd-cm", "-n", "argocd", "--from-literal=url=https://argocd"],
         )
         .await?;
-    story.kubectl(User::Admin, &["apply", "--server-side", "-k", &format!("{EXAMPLES}/argocd")]).await?;
+    story
+        .kubectl(User::Admin, &["apply", "-n", "argocd", "--server-side", "-k", &format!("{EXAMPLES}/argocd")])
+        .await?;
     let keys = story
         .kubectl(User::Admin, &["get", "configmap", "argocd-cm", "-n", "argocd", "-o", "jsonpath={.data}"])
         .await?;

@@ -56,18 +56,28 @@ impl<'a> Chart<'a> {
 
     /// Installs this chart, a directory or a package, or upgrades to it.
     pub async fn install_from(&self, chart: &Path) -> Result<()> {
+        self.apply(chart, &["--wait", "--timeout=2m"]).await?;
+        self.in_force().await
+    }
+
+    /// Installs the chart of this checkout and returns at once.
+    pub async fn begin_to_install(&self) -> Result<()> {
+        self.apply(&chart(), &[]).await
+    }
+
+    async fn apply(&self, chart: &Path, patience: &[&str]) -> Result<()> {
         let chart = chart.display().to_string();
         let namespace = self.values.namespace;
         let mut arguments = vec!["upgrade", "--install", "lockkeeper", &chart, "--namespace", namespace];
-        arguments.extend(["--create-namespace", "--wait", "--timeout=2m"]);
+        arguments.push("--create-namespace");
+        arguments.extend(patience);
         let prometheus = format!("prometheusUrl={}", self.cluster.prometheus_url()?);
         // Prometheus is a process beside the pods.
         let own = [prometheus, "allowAddresses={127.0.0.0/8}".to_owned()];
         for setting in own.iter().chain(&self.values.settings) {
             arguments.extend(["--set", setting]);
         }
-        self.cluster.helm(arguments).await?;
-        self.in_force().await
+        self.cluster.helm(arguments).await.map(drop)
     }
 
     /// Goes back to the revision before.

@@ -35,7 +35,7 @@ impl Process {
             identity: identity.into(),
             duration: DURATION,
         };
-        let (election, leadership) = Election::new(server.client(&link), candidate);
+        let (election, leadership) = Election::new(server.client(&link), candidate, Clock::new(jiff::Timestamp::now));
         let (shutdown, wanted) = oneshot::channel::<()>();
         let task = tokio::spawn(election.run(async move {
             let _ = wanted.await;

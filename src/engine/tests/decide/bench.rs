@@ -1,21 +1,21 @@
 //! How long one decision takes: a release through all of its phases before the model of a cluster that the tests use, each
 //! decision timed on its own. Prints a table and writes `bench/decide.json` into Cargo's target directory.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code, missing_docs, reason = "shared with tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    dead_code,
+    missing_docs,
+    reason = "shared with tests"
+)]
 
-#[path = "../tests/decide/check.rs"]
 mod check;
-#[path = "../tests/decide/cluster.rs"]
 mod cluster;
-#[path = "../tests/decide/controllers.rs"]
 mod controllers;
-#[path = "../tests/decide/fixture.rs"]
 mod fixture;
-#[path = "../tests/decide/happening.rs"]
 mod happening;
-#[path = "../tests/decide/lab.rs"]
 mod lab;
-#[path = "../tests/decide/view.rs"]
 mod view;
 
 use std::{collections::BTreeMap, env, fs, hint::black_box, path::Path, time::Instant};

@@ -1,0 +1,46 @@
+//! An API server: what is stored, how requests change it, and how watches tell of it.
+//!
+//! [`Server`] does the work of one request on plain JSON, without any runtime; [`Service`] puts it under a `kube::Client`. Models in
+//! [`crate::world`] use the server directly.
+
+mod admission;
+mod call;
+mod discovery;
+mod kind;
+mod managed;
+pub mod object;
+mod patch;
+mod schema;
+mod selector;
+mod server;
+mod service;
+mod status;
+mod store;
+mod user;
+mod watch;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+pub use self::{
+    call::{Call, Verb},
+    kind::{Kind, Served},
+    object::{Key, Object},
+    patch::Patch,
+    selector::{Selector, selects, selects_plain},
+    server::{Caller, Observer, Part, Preconditions, Server, scale},
+    service::{Answer, Disposition, Fault, Link, Service, Shared},
+    status::Status,
+    store::{Change, Snapshot, Store},
+    user::User,
+};
+
+/// A time as Kubernetes writes it: whole seconds.
+pub fn time(at: Timestamp) -> Value {
+    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string().into()
+}
+
+/// A time as Kubernetes writes it; none if it is not there.
+pub fn read_time(value: &Value) -> Option<Timestamp> {
+    value.as_str()?.parse().ok()
+}

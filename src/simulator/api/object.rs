@@ -1,0 +1,138 @@
+//! Objects as JSON: one state of one, and how its parts are read.
+
+use std::{fmt, ops::Deref, sync::OnceLock};
+
+use hyper::body::Bytes;
+use serde_json::{Map, Value};
+
+use super::Kind;
+
+/// Where an object is.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Kind.
+    pub kind: Kind,
+    /// Namespace; empty for a cluster's own objects.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Key {
+    /// The object of this name.
+    pub fn new(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        let namespace = if kind.served().namespaced { namespace.into() } else { String::new() };
+        Self { kind, namespace, name: name.into() }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One state of an object; it never changes, so it is shared by whoever looks at it.
+pub struct Object {
+    value: Value,
+    version: u64,
+    json: OnceLock<Bytes>,
+}
+
+impl Object {
+    pub(super) fn new(value: Value, version: u64) -> Self {
+        Self { value, version, json: OnceLock::new() }
+    }
+
+    /// The object.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// Its resource version.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// As it is sent; made once.
+    pub fn json(&self) -> Bytes {
+        self.json.get_or_init(|| self.value.to_string().into()).clone()
+    }
+}
+
+impl Deref for Object {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.value
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
+/// A text, or an empty one.
+pub fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// The name.
+pub fn name(object: &Value) -> &str {
+    text(&object["metadata"]["name"])
+}
+
+/// The namespace.
+pub fn namespace(object: &Value) -> &str {
+    text(&object["metadata"]["namespace"])
+}
+
+/// The UID.
+pub fn uid(object: &Value) -> &str {
+    text(&object["metadata"]["uid"])
+}
+
+/// A count, or 0.
+pub fn number(value: &Value) -> i64 {
+    value.as_i64().unwrap_or_default()
+}
+
+/// The entries of a list, or none.
+pub fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Whether it is being deleted.
+pub fn deleting(object: &Value) -> bool {
+    !object["metadata"]["deletionTimestamp"].is_null()
+}
+
+/// The controller's reference among the owners.
+pub fn controller(object: &Value) -> Option<&Value> {
+    list(&object["metadata"]["ownerReferences"]).iter().find(|owner| owner["controller"] == true)
+}
+
+/// Whether this is the controller of it.
+pub fn controlled_by(object: &Value, uid: &str) -> bool {
+    controller(object).is_some_and(|owner| owner["uid"] == uid)
+}
+
+/// The object at a key of an object, made if need be.
+pub fn entry<'a>(value: &'a mut Value, key: &str) -> &'a mut Map<String, Value> {
+    let place = &mut value[key];
+    if !place.is_object() {
+        *place = Value::Object(Map::new());
+    }
+    match place {
+        Value::Object(map) => map,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => unreachable!(),
+    }
+}

@@ -1,0 +1,123 @@
+//! The patch formats of the API server that the operator and the people in the simulation use.
+
+mod strategic;
+
+use serde_json::{Map, Value};
+
+use super::{Key, Status};
+
+/// How an object is to be changed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Patch {
+    /// RFC 6902.
+    Json(Value),
+    /// RFC 7396.
+    Merge(Value),
+    /// Kubernetes' own: lists with keys are merged.
+    Strategic(Value),
+    /// `kubectl apply --server-side`: these fields are to be so. Where it says nothing, nothing is changed, and a list is one
+    /// value: fields that the same manager has left out since its last apply are not removed. Always forced.
+    Apply(Value),
+}
+
+impl Patch {
+    /// The patch of a body with this content type.
+    ///
+    /// # Errors
+    /// 415 for another content type.
+    pub fn new(content_type: &str, body: Value) -> Result<Self, Status> {
+        match content_type.split(';').next().unwrap_or_default() {
+            "application/json-patch+json" => Ok(Self::Json(body)),
+            "application/merge-patch+json" => Ok(Self::Merge(body)),
+            "application/strategic-merge-patch+json" => Ok(Self::Strategic(body)),
+            "application/apply-patch+yaml" => Ok(Self::Apply(body)),
+            _ => Err(Status::new(415, "UnsupportedMediaType", "the body of the request was in an unknown format")),
+        }
+    }
+
+    /// The object as the patch makes it.
+    ///
+    /// # Errors
+    /// When the patch does not fit.
+    pub fn apply(&self, key: &Key, object: &Value) -> Result<Value, Status> {
+        let mut changed = object.clone();
+        match self {
+            Self::Json(operations) => {
+                let patch: json_patch::Patch = serde_json::from_value(operations.clone())
+                    .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
+                json_patch::patch(&mut changed, &patch).map_err(|_| Status::rejected_patch())?;
+            }
+            Self::Merge(patch) => merge(&mut changed, patch),
+            Self::Strategic(_) if !key.kind.served().strategic() => {
+                let message = "the body of the request was in an unknown format - accepted media types include: \
+                               application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+                return Err(Status::new(415, "UnsupportedMediaType", message));
+            }
+            Self::Strategic(patch) | Self::Apply(patch) => strategic::merge(&mut changed, patch, ""),
+        }
+        Ok(changed)
+    }
+}
+
+/// A merge patch, RFC 7396.
+pub fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else { return target.clone_from(patch) };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(target) = target else { return };
+    for (key, value) in patch {
+        if value.is_null() {
+            target.remove(key);
+        } else {
+            merge(target.entry(key.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::Kind;
+
+    fn check(patch: Patch, before: Value, after: Value) {
+        let key = Key::new(Kind::Deployment, "shop", "web");
+        assert_eq!(patch.apply(&key, &before).unwrap(), after);
+    }
+
+    #[test]
+    fn a_merge_patch_replaces_lists_and_removes_by_null() {
+        check(
+            Patch::Merge(json!({"a": [1], "b": null, "c": {"d": 1}})),
+            json!({"a": [2, 3], "b": 1}),
+            json!({"a": [1], "c": {"d": 1}}),
+        );
+    }
+
+    #[test]
+    fn a_strategic_merge_finds_containers_by_name() {
+        let object = |image: &str| {
+            json!({"spec": {"template": {"spec": {"containers": [
+            {"name": "app", "image": image, "ports": [{"containerPort": 80}]}, {"name": "side", "image": "s"}]}}}})
+        };
+        let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "a:2"}]}}}});
+        check(Patch::Strategic(patch), object("a:1"), object("a:2"));
+    }
+
+    #[test]
+    fn a_failed_test_refuses_a_json_patch_as_a_whole() {
+        let patch =
+            Patch::Json(json!([{"op": "add", "path": "/a", "value": 1}, {"op": "test", "path": "/b", "value": 2}]));
+        let refused = patch.apply(&Key::new(Kind::Release, "shop", "web"), &json!({"b": 3})).unwrap_err();
+        assert_eq!((refused.code, refused.reason), (422, "Invalid"));
+        assert!(refused.body().get("details").is_none(), "the operator tells it from a schema's complaint by that");
+    }
+
+    #[test]
+    fn own_kinds_have_no_strategic_merge() {
+        let key = Key::new(Kind::Release, "shop", "web");
+        assert_eq!(Patch::Strategic(json!({})).apply(&key, &json!({})).unwrap_err().code, 415);
+    }
+}

@@ -1,0 +1,431 @@
+//! The API server under a `kube::Client`: networks with their delays and faults, requests, answers.
+
+use std::{
+    convert::Infallible,
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::{Bytes, Frame};
+use kube::{Client, client::Body};
+use lockkeeper_operator::context::Clock;
+use parking_lot::{Mutex, MutexGuard};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::{Call, Caller, Kind, Part, Server, Status, Verb, discovery, scale, watch};
+use crate::run::{SharedTrace, Trace};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// What a client gets.
+pub type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
+
+/// What becomes of a request on its way.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Disposition {
+    /// It arrives, and so does its answer.
+    Pass,
+    /// Both take this much longer.
+    Delay(Duration),
+    /// The server refuses it, whatever it is. A code of 429 or 503 may say after how many seconds to come again.
+    Refuse(Status, Option<u32>),
+    /// The client gives up after this time; the server may have done it.
+    TimeOut {
+        /// After this time.
+        after: Duration,
+        /// Whether it was done.
+        done: bool,
+    },
+    /// It is done, and the connection is cut within the answer.
+    Cut,
+    /// It is done, and the answer ends too early without anybody noticing.
+    Truncate,
+    /// The process that has sent it dies; nothing more passes over its link.
+    Kill {
+        /// Whether it was done.
+        done: bool,
+    },
+}
+
+/// Decides what becomes of requests.
+pub trait Fault: Send {
+    /// The disposition of the request of this number, counted from 0 over all requests of the link; `write` counts those that write.
+    fn judge(&mut self, call: &Call, number: u64, write: u64) -> Disposition;
+}
+
+impl<F: FnMut(&Call, u64, u64) -> Disposition + Send> Fault for F {
+    fn judge(&mut self, call: &Call, number: u64, write: u64) -> Disposition {
+        self(call, number, write)
+    }
+}
+
+/// A server that many look at. Everything runs on one thread; the lock is never contended and never held across an await.
+#[derive(Clone)]
+pub struct Shared(Arc<Inner>);
+
+struct Inner {
+    server: Mutex<Server>,
+    clock: Clock,
+    trace: SharedTrace,
+    random: Mutex<fastrand::Rng>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.server.lock().fmt(f)
+    }
+}
+
+impl Shared {
+    /// A server on this clock.
+    pub fn new(server: Server, clock: Clock, trace: SharedTrace, random: fastrand::Rng) -> Self {
+        Self(Arc::new(Inner { server: Mutex::new(server), clock, trace, random: Mutex::new(random) }))
+    }
+
+    /// The server, at this time.
+    pub fn lock(&self) -> MutexGuard<'_, Server> {
+        let mut server = self.0.server.lock();
+        server.now = self.0.clock.now();
+        server
+    }
+
+    /// The true time.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// What has happened.
+    pub fn trace(&self) -> MutexGuard<'_, Trace> {
+        self.0.trace.lock()
+    }
+
+    /// A generator of its own for somebody, from the one seed.
+    pub fn fork_random(&self) -> fastrand::Rng {
+        self.0.random.lock().fork()
+    }
+}
+
+/// A network between a client and the server.
+#[derive(Clone)]
+pub struct Link(Arc<Line>);
+
+struct Line {
+    name: String,
+    cut: AtomicBool,
+    killed: tokio::sync::Notify,
+    requests: AtomicU64,
+    writes: AtomicU64,
+    milliseconds: (u64, u64),
+    random: Mutex<fastrand::Rng>,
+    fault: Mutex<Option<Box<dyn Fault>>>,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("name", &self.0.name).field("writes", &self.writes()).finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    /// A network whose messages take a time within these bounds, in milliseconds.
+    pub fn new(name: &str, random: fastrand::Rng, milliseconds: (u64, u64)) -> Self {
+        Self(Arc::new(Line {
+            name: name.into(),
+            cut: AtomicBool::new(false),
+            killed: tokio::sync::Notify::new(),
+            requests: AtomicU64::new(0),
+            writes: AtomicU64::new(0),
+            milliseconds,
+            random: Mutex::new(random),
+            fault: Mutex::new(None),
+        }))
+    }
+
+    /// Lets this decide what becomes of requests from now on.
+    pub fn set_fault(&self, fault: Box<dyn Fault>) {
+        *self.0.fault.lock() = Some(fault);
+    }
+
+    /// Nothing passes any more: whoever is at its end has died.
+    pub fn cut(&self) {
+        self.0.cut.store(true, Relaxed);
+        self.0.killed.notify_one();
+    }
+
+    /// Returns when the process at its end has to die, because a fault says so.
+    pub async fn killed(&self) {
+        self.0.killed.notified().await;
+    }
+
+    /// How long the next message takes.
+    pub(super) fn latency(&self) -> Duration {
+        let (from, to) = self.0.milliseconds;
+        Duration::from_millis(self.0.random.lock().u64(from..=to))
+    }
+
+    /// Goes on only if the link still stands.
+    pub(super) async fn passes(&self) {
+        if self.0.cut.load(Relaxed) {
+            pending::<()>().await;
+        }
+    }
+
+    /// Writes that were sent so far.
+    pub fn writes(&self) -> u64 {
+        self.0.writes.load(Relaxed)
+    }
+
+    fn judge(&self, call: &Call) -> Disposition {
+        let number = self.0.requests.fetch_add(1, Relaxed);
+        let write = if call.verb.writes() { self.0.writes.fetch_add(1, Relaxed) } else { self.0.writes.load(Relaxed) };
+        self.0.fault.lock().as_mut().map_or(Disposition::Pass, |fault| fault.judge(call, number, write))
+    }
+}
+
+/// The server as one user reaches it over one network.
+#[derive(Clone)]
+pub struct Service {
+    shared: Shared,
+    link: Link,
+    caller: Caller,
+    /// Kinds that this server does not serve.
+    hidden: Arc<[Kind]>,
+}
+
+impl Service {
+    /// The way of a user to the server.
+    pub fn new(shared: Shared, link: Link, caller: Caller, hidden: &[Kind]) -> Self {
+        Self { shared, link, caller, hidden: hidden.into() }
+    }
+
+    /// A client at its end. To be made within a runtime.
+    pub fn client(self) -> Client {
+        Client::new(self, "default")
+    }
+
+    async fn serve(self, request: Request<Body>) -> Result<Answer, BoxError> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.map_err(BoxError::from)?.to_bytes();
+        self.link.passes().await;
+        sleep(self.link.latency()).await;
+        self.link.passes().await;
+        let answer = if let Some(found) = discovery::answer(parts.uri.path(), &self.caller.user, &self.hidden) {
+            self.note(parts.method.as_str(), parts.uri.path(), &body, 200, b"");
+            reply(200, found.to_string())
+        } else if parts.uri.path().starts_with("/apis/events.k8s.io/") {
+            self.event(&body)
+        } else {
+            let method = parts.method.as_str().to_owned();
+            match Call::read(&parts, &body) {
+                Ok(call) if self.hidden.contains(&call.key.kind) => refuse(&Status::unknown_place(), None),
+                Ok(call) => self.handle(&method, call, &body).await?,
+                Err(status) => refuse(&status, None),
+            }
+        };
+        sleep(self.link.latency()).await;
+        self.link.passes().await;
+        Ok(answer)
+    }
+
+    async fn handle(&self, method: &str, call: Call, body: &Bytes) -> Result<Answer, BoxError> {
+        let disposition = self.link.judge(&call);
+        let place = || format!("{} {}", call.key, call.subresource);
+        let done = |answer: &Answer| self.note(method, &place(), body, answer.status().as_u16(), b"");
+        match disposition {
+            Disposition::Pass => Ok(self.answer(method, call, body)),
+            Disposition::Delay(time) => {
+                sleep(time).await;
+                let answer = self.answer(method, call, body);
+                sleep(time).await;
+                Ok(answer)
+            }
+            Disposition::Refuse(status, again) => {
+                let answer = refuse(&status, again);
+                done(&answer);
+                Ok(answer)
+            }
+            Disposition::TimeOut { after, done } => {
+                if done {
+                    self.answer(method, call, body);
+                }
+                sleep(after).await;
+                Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time").into())
+            }
+            Disposition::Cut => {
+                let sent = self.answer(method, call, body).into_body().collect().await?.to_bytes();
+                let half = Ok(Frame::data(sent.slice(..sent.len() / 2)));
+                let end =
+                    Err(BoxError::from(std::io::Error::new(std::io::ErrorKind::ConnectionReset, "connection reset")));
+                Ok(Response::new(StreamBody::new(stream::iter([half, end])).boxed_unsync()))
+            }
+            Disposition::Truncate => {
+                let sent = self.answer(method, call, body).into_body().collect().await?.to_bytes();
+                Ok(reply(200, sent.slice(..sent.len() / 2)))
+            }
+            Disposition::Kill { done } => {
+                if done {
+                    self.answer(method, call, body);
+                }
+                self.link.cut();
+                pending().await
+            }
+        }
+    }
+
+    fn answer(&self, method: &str, call: Call, body: &Bytes) -> Answer {
+        let place = format!("{} {} {}", call.verb.word(), call.key, call.subresource);
+        let answer = self.perform(call);
+        let (code, sent) = match &answer {
+            Ok(Done::Object(code, json)) => (*code, json.clone()),
+            Ok(Done::Stream(_)) => (200, Bytes::new()),
+            Err(status) => (status.code, status.message.clone().into()),
+        };
+        self.note(method, &place, body, code, &sent);
+        match answer {
+            Ok(Done::Object(code, json)) => reply(code, json),
+            Ok(Done::Stream(answer)) => answer,
+            Err(status) => refuse(&status, None),
+        }
+    }
+
+    fn note(&self, method: &str, place: &str, body: &[u8], code: u16, sent: &[u8]) {
+        let now = self.shared.clock().now();
+        self.shared.trace().request(now, &self.link.0.name, method, place, body, code, sent);
+    }
+
+    /// Events are taken and told of, but not stored: nobody in the simulation reads them from the server. Their names and times come from the
+    /// system's clock, and so are left out of the trace.
+    fn event(&self, body: &Bytes) -> Answer {
+        let event: Value = serde_json::from_slice(body).unwrap_or_default();
+        let part = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
+        let about = event["regarding"]["name"].as_str().unwrap_or_default();
+        let now = self.shared.clock().now();
+        self.shared.trace().event(now, about, &part("reason"), &part("note"));
+        reply(201, body.clone())
+    }
+
+    fn perform(&self, call: Call) -> Result<Done, Status> {
+        let mut caller = self.caller.clone();
+        if let Some(manager) = call.manager {
+            caller.manager = manager.into();
+        }
+        let part = match call.subresource.as_str() {
+            "" | "scale" => Part::Main,
+            "status" if call.key.kind.served().status => Part::Status,
+            _ => return Err(Status::unknown_place()),
+        };
+        let key = call.key;
+        let scaled = call.subresource == "scale";
+        let scope = |selector| watch::Scope { key: key.clone(), selector };
+        let mut server = self.shared.lock();
+        let object = match call.verb {
+            Verb::Get => server.get(&key)?,
+            Verb::List(selector) => return Ok(list(&server, &scope(selector))),
+            Verb::Watch { selector, from, seconds, initial } => {
+                drop(server);
+                let time = Duration::from_secs(seconds);
+                let events =
+                    watch::events(self.shared.clone(), self.link.clone(), scope(selector), from, time, initial)?;
+                let body = StreamBody::new(events.map(|event| event.map_err(never))).boxed_unsync();
+                return Ok(Done::Stream(Response::new(body)));
+            }
+            Verb::Create(object) => {
+                let object = server.create(&caller, key.kind, &key.namespace, object)?;
+                return Ok(Done::Object(201, object.json()));
+            }
+            Verb::Replace(scale) if scaled => {
+                server.update(&caller, &key, part, |object| Ok(scale::set(object, &scale)))?
+            }
+            Verb::Patch(patch) if scaled => server.update(&caller, &key, part, |object| {
+                let scale = patch.apply(&key, &scale::of(object))?;
+                Ok(scale::set(object, &scale))
+            })?,
+            Verb::Replace(object) => server.update(&caller, &key, part, |_| Ok(object))?,
+            Verb::Patch(patch) => server.patch(&caller, &key, part, &patch)?,
+            Verb::Delete(conditions, grace) => {
+                let before = server.get(&key)?;
+                let left = server.delete(&caller, &key, &conditions, grace)?;
+                return Ok(Done::Object(200, left.map_or_else(|| farewell(&key, &before), |left| left.json())));
+            }
+        };
+        Ok(Done::Object(200, if scaled { scale::of(&object).to_string().into() } else { object.json() }))
+    }
+}
+
+enum Done {
+    Object(u16, Bytes),
+    Stream(Answer),
+}
+
+fn never(infallible: Infallible) -> BoxError {
+    match infallible {}
+}
+
+fn list(server: &Server, scope: &watch::Scope) -> Done {
+    let kind = scope.key.kind;
+    let mut text = format!(
+        "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{{\"resourceVersion\":\"{}\"}},\"items\":[",
+        kind.served().kind,
+        kind.api_version(),
+        server.store().version()
+    )
+    .into_bytes();
+    for (index, object) in scope.list(server).enumerate() {
+        if index > 0 {
+            text.push(b',');
+        }
+        text.extend_from_slice(&object.json());
+    }
+    text.extend_from_slice(b"]}");
+    Done::Object(200, text.into())
+}
+
+/// What the API server says of an object that is gone at once. Of Services it gives the object instead.
+fn farewell(key: &super::Key, before: &super::Object) -> Bytes {
+    if key.kind == Kind::Service {
+        return before.json();
+    }
+    let served = key.kind.served();
+    let details =
+        json!({"name": key.name, "group": served.group, "kind": served.plural, "uid": before["metadata"]["uid"]});
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+        .to_string()
+        .into()
+}
+
+fn reply(code: u16, body: impl Into<Bytes>) -> Answer {
+    let body = Full::new(body.into()).map_err(never).boxed_unsync();
+    let mut answer = Response::new(body);
+    *answer.status_mut() = http::StatusCode::from_u16(code).unwrap_or_default();
+    answer
+}
+
+fn refuse(status: &Status, again: Option<u32>) -> Answer {
+    let mut answer = reply(status.code, status.body().to_string());
+    if let Some(seconds) = again {
+        answer.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
+    }
+    answer
+}
+
+impl tower::Service<Request<Body>> for Service {
+    type Response = Answer;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Answer, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.clone().serve(request).boxed()
+    }
+}

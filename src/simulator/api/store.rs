@@ -1,0 +1,150 @@
+//! What is stored, and everything that has ever happened to it, as etcd keeps it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::{Key, Kind, Object, Status};
+
+/// All objects at one moment. Cheap to keep: a write copies the pointers only, and only while somebody holds this.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot(Arc<BTreeMap<Key, Arc<Object>>>);
+
+impl Snapshot {
+    /// An object.
+    pub fn get(&self, key: &Key) -> Option<&Arc<Object>> {
+        self.0.get(key)
+    }
+
+    /// All objects.
+    pub fn all(&self) -> impl Iterator<Item = (&Key, &Arc<Object>)> {
+        self.0.iter()
+    }
+
+    /// All objects of a kind, by namespace and name.
+    pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Arc<Object>> {
+        self.0.range(Key::new(kind, "", "")..).take_while(move |(key, _)| key.kind == kind).map(|(_, object)| object)
+    }
+
+    /// The objects of a kind in a namespace, by name.
+    pub fn within<'a>(&'a self, kind: Kind, namespace: &'a str) -> impl Iterator<Item = &'a Arc<Object>> {
+        self.0
+            .range(Key::new(kind, namespace, "")..)
+            .take_while(move |(key, _)| key.kind == kind && key.namespace == namespace)
+            .map(|(_, object)| object)
+    }
+}
+
+/// One change of one object.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Resource version of the change.
+    pub version: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Which object.
+    pub key: Key,
+    /// Who has changed it.
+    pub by: Arc<str>,
+    /// How it was, if it was.
+    pub before: Option<Arc<Object>>,
+    /// How it is; what has been deleted as it was last, with the version of the deletion.
+    pub object: Arc<Object>,
+    /// Whether it is gone.
+    pub gone: bool,
+}
+
+/// The objects and their history.
+#[derive(Debug)]
+pub struct Store {
+    objects: Snapshot,
+    version: u64,
+    history: BTreeMap<Kind, History>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct History {
+    /// What was before this version is forgotten.
+    compacted: u64,
+    changes: Vec<Change>,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            objects: Snapshot::default(),
+            // As a young cluster's.
+            version: 100,
+            history: Kind::ALL.into_iter().map(|kind| (kind, History::default())).collect(),
+            changed: watch::channel(0).0,
+        }
+    }
+}
+
+impl Store {
+    /// All objects now.
+    pub fn objects(&self) -> &Snapshot {
+        &self.objects
+    }
+
+    /// The newest resource version.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Tells of each change.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Stores an object as it is to be, with a new resource version.
+    pub fn put(&mut self, key: &Key, value: Value, by: &Arc<str>, at: Timestamp) -> Change {
+        let object = self.stamp(value);
+        let before = Arc::make_mut(&mut self.objects.0).insert(key.clone(), object.clone());
+        self.record(Change { version: self.version, at, key: key.clone(), by: by.clone(), before, object, gone: false })
+    }
+
+    /// Removes an object, if it is there.
+    pub fn remove(&mut self, key: &Key, by: &Arc<str>, at: Timestamp) -> Option<Change> {
+        let before = Arc::make_mut(&mut self.objects.0).remove(key)?;
+        let object = self.stamp(before.value().clone());
+        let (version, before) = (self.version, Some(before));
+        Some(self.record(Change { version, at, key: key.clone(), by: by.clone(), before, object, gone: true }))
+    }
+
+    fn stamp(&mut self, mut value: Value) -> Arc<Object> {
+        self.version += 1;
+        value["metadata"]["resourceVersion"] = self.version.to_string().into();
+        Arc::new(Object::new(value, self.version))
+    }
+
+    fn record(&mut self, change: Change) -> Change {
+        self.history.entry(change.key.kind).or_default().changes.push(change.clone());
+        self.changed.send_replace(self.version);
+        change
+    }
+
+    /// What has happened to a kind after this version.
+    ///
+    /// # Errors
+    /// 410 when that is forgotten.
+    pub fn since(&self, kind: Kind, version: u64) -> Result<&[Change], Status> {
+        let Some(history) = self.history.get(&kind) else { return Ok(&[]) };
+        if version < history.compacted {
+            return Err(Status::expired(version, history.compacted));
+        }
+        let from = history.changes.partition_point(|change| change.version <= version);
+        Ok(history.changes.get(from..).unwrap_or_default())
+    }
+
+    /// Forgets what has happened so far, as etcd does after a while: whoever comes with an older version has to list again.
+    pub fn compact(&mut self) {
+        for history in self.history.values_mut() {
+            history.compacted = self.version;
+            history.changes.clear();
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! S7 and S8: no pod pays for a promotion.
+
+use lockkeeper_api::names::POD_TEMPLATE_HASH;
+
+use super::{Author, Checker, Scene, traffic::serves};
+use crate::api::Kind;
+
+/// S7: no pod of the version that stays is killed.
+pub struct Killed;
+
+impl Checker for Killed {
+    fn promise(&self) -> &'static str {
+        "S7"
+    }
+
+    fn check(&mut self, scene: &Scene<'_>) -> Option<String> {
+        let (change, work) = (scene.change, scene.work);
+        let before = change.before.as_ref().filter(|before| change.key.kind == Kind::Pod && serves(before))?;
+        let ends = change.gone || crate::api::object::deleting(&change.object);
+        if !ends || scene.author != Author::Machine || scene.memory.disturbed || work.scaled_by_user() {
+            return None;
+        }
+        let promoting = work.hash("candidate").filter(|_| work.phase() == "Promoting");
+        // What serves nobody need not run twice until all workloads have taken over.
+        let stable = work.hash("stable").filter(|_| promoting.is_none() || work.services.is_some());
+        let hash = before["metadata"]["labels"][POD_TEMPLATE_HASH].as_str()?;
+        let stays = [stable, promoting].contains(&Some(hash)) && scene.was.stands(hash);
+        stays.then(|| format!("{} of the version that stays was killed in {}", change.key, work.phase()))
+    }
+}
+
+/// S8: the Deployment never controls two active ReplicaSets through us.
+pub struct TwoActive;
+
+impl Checker for TwoActive {
+    fn promise(&self) -> &'static str {
+        "S8"
+    }
+
+    fn check(&mut self, scene: &Scene<'_>) -> Option<String> {
+        if scene.change.key.kind != Kind::ReplicaSet || scene.author != Author::Operator {
+            return None;
+        }
+        let (before, after) = (scene.was.active(), scene.is.active());
+        (after.len() > before.len().max(1))
+            .then(|| format!("after {} it controls {}", scene.change.key, after.join(" and ")))
+    }
+}

@@ -1,0 +1,158 @@
+//! Lets every checker look at every change, and remembers what they need to know of the past.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use lockkeeper_api::names::RESTARTED_AT;
+use serde_json::Value;
+
+use super::{Author, Checker, KNOWN_AFTER, Report, Scene, Traffic, Violation, Work, traffic::serves};
+use crate::{
+    api::{Change, Key, Kind, Observer, Snapshot, object::list},
+    world::InForce,
+};
+
+/// What is remembered of a Release.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// The hashes of each revision that it has ever named, by workload.
+    pub revisions: BTreeMap<String, Vec<String>>,
+    /// Others have taken pods, Services or routes away, or changed them, and it is not mended yet.
+    pub hurt: bool,
+    /// Others have changed how many pods there are, so that pods may rightly go.
+    pub disturbed: bool,
+    /// When others have last changed the Release, a window or a policy.
+    pub changed: Option<Timestamp>,
+}
+
+impl Memory {
+    /// Whether the operator may not have heard yet of what others want.
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        self.changed.is_some_and(|changed| now < changed + KNOWN_AFTER)
+    }
+}
+
+/// The checkers at work.
+pub struct Watchman {
+    report: Report,
+    in_force: InForce,
+    checkers: Vec<Box<dyn Checker>>,
+    memories: BTreeMap<Key, Memory>,
+}
+
+impl Watchman {
+    pub(super) fn new(report: Report, in_force: InForce, checkers: Vec<Box<dyn Checker>>) -> Self {
+        Self { report, in_force, checkers, memories: BTreeMap::new() }
+    }
+
+    fn remember(&mut self, change: &Change, author: Author, release: &Key, works: &[Work]) {
+        let memory = self.memories.entry(release.clone()).or_default();
+        if change.key == *release {
+            for part in ["stable", "candidate", "previous"] {
+                let revision = &change.object["status"][part];
+                if let Some(name) = revision["revision"].as_str().filter(|name| !memory.revisions.contains_key(*name)) {
+                    let hashes =
+                        list(&revision["workloads"]).iter().map(|w| w["hash"].as_str().unwrap_or_default().to_owned());
+                    memory.revisions.insert(name.into(), hashes.collect());
+                }
+            }
+        }
+        if change.key.kind == Kind::Pod && change.key.namespace == release.namespace {
+            // Only a pod that others make fail: those that our writes end are what is checked.
+            let failed = change.before.as_ref().is_some_and(|before| serves(before)) && !serves(&change.object);
+            memory.hurt |= failed && (author == Author::Other || &*change.by == "kubelet");
+        }
+        if author != Author::Other {
+            return;
+        }
+        match change.key.kind {
+            Kind::Release | Kind::DeploymentWindow | Kind::Decision | Kind::RollbackPolicy | Kind::Namespace => {
+                memory.changed = Some(change.at);
+            }
+            Kind::Deployment if works.iter().any(|work| work.deployment() == change.key.name) => {
+                memory.disturbed |= disturbs(change);
+                memory.hurt |= change.gone;
+            }
+            Kind::ReplicaSet => (memory.disturbed, memory.hurt) = (true, true),
+            Kind::Service | Kind::HTTPRoute | Kind::EndpointSlice => memory.hurt = true,
+            Kind::Pod => memory.disturbed = true,
+            Kind::Deployment
+            | Kind::ControllerRevision
+            | Kind::Lease
+            | Kind::ValidatingAdmissionPolicy
+            | Kind::ValidatingAdmissionPolicyBinding
+            | Kind::MutatingAdmissionPolicy
+            | Kind::MutatingAdmissionPolicyBinding => {}
+        }
+    }
+
+    fn look(
+        &mut self,
+        change: &Change,
+        author: Author,
+        before: &Snapshot,
+        after: &Snapshot,
+        release: &Key,
+        work: &Work,
+    ) {
+        let Some(memory) = self.memories.get_mut(release) else { return };
+        let in_force = self.in_force.lock();
+        let (was, is) = (
+            Traffic { objects: before, in_force: &in_force, work },
+            Traffic { objects: after, in_force: &in_force, work },
+        );
+        if memory.hurt && author != Author::Other && is.starved().is_none() && was.starved().is_none() {
+            memory.hurt = false;
+        }
+        let scene = Scene { change, author, objects: after, work, was, is, memory };
+        for checker in &mut self.checkers {
+            if let Some(what) = checker.check(&scene) {
+                let what = format!("{}: {what}", work.title());
+                self.report.broken(Violation {
+                    promise: checker.promise(),
+                    at: change.at,
+                    version: change.version,
+                    what,
+                });
+            }
+        }
+    }
+}
+
+/// Whether a user's change of a Deployment moves pods.
+fn disturbs(change: &Change) -> bool {
+    let Some(before) = &change.before else { return false };
+    let restarted = |object: &Value| object["spec"]["template"]["metadata"]["annotations"][RESTARTED_AT].clone();
+    change.gone
+        || before["spec"]["replicas"] != change.object["spec"]["replicas"]
+        // That it is paused with a new version is the hold policy's doing.
+        || (before["spec"]["paused"] == true && change.object["spec"]["paused"] != true)
+        || restarted(before) != restarted(&change.object)
+}
+
+impl Observer for Watchman {
+    fn changed(&mut self, change: &Change, before: &Snapshot, after: &Snapshot) {
+        let author = Author::of(change);
+        for release in after.of(Kind::Release) {
+            let works: Vec<Work> = Work::of(release).collect();
+            let key =
+                Key::new(Kind::Release, crate::api::object::namespace(release), crate::api::object::name(release));
+            self.remember(change, author, &key, &works);
+            let moves = matches!(
+                change.key.kind,
+                Kind::HTTPRoute | Kind::Service | Kind::Pod | Kind::ReplicaSet | Kind::Deployment
+            );
+            if !moves || change.key.namespace != key.namespace || work_less(release) {
+                continue;
+            }
+            for work in &works {
+                self.look(change, author, before, after, &key, work);
+            }
+        }
+    }
+}
+
+/// Whether nothing is known of a Release yet.
+fn work_less(release: &Value) -> bool {
+    release["status"]["stable"].is_null()
+}

@@ -1,0 +1,49 @@
+//! Lockkeeper's operator, its own code and not a copy, on a virtual clock before a model of a cluster.
+//!
+//! ```text
+//!  operator (controllers::run, unchanged)          people, Git, autoscalers    Kubernetes' controllers, kubelets, gateway
+//!      │ kube::Client                                   │ world::Script              │ world::Actor
+//!      ▼                                                ▼                            ▼
+//!  api::Service ── api::Link (delays, faults) ──▶ api::Server ── admission, schemas ──▶ api::Store ──▶ watches
+//!                                                       │ each change
+//!                                                       ▼
+//!                                       api::Observer: run::Writer (trace), check (promises)
+//! ```
+//!
+//! Everything runs on one thread on tokio's paused clock: virtual time goes on only when nobody has anything to do. All chance (delays of
+//! messages, reactions of controllers, starts of pods, jitter) comes from one seed, so that equal seeds give traces that are equal to
+//! the byte, and a failing seed can be looked at again and again.
+//!
+//! | place | what |
+//! |---|---|
+//! | [`api`] | The API server. `server.rs` does one request on plain JSON; `store.rs` keeps objects and their history; `watch.rs` tells of it; `patch/`, `schema/` (our real schemas with their CEL rules), `admission/` (our policies, modelled by hand), `managed.rs`; `service.rs` puts it under a `kube::Client` |
+//! | [`world`] | Everybody else. What a controller decides is a pure function of objects (`deployment::sync`, `replica_set::sync`, `endpoints::sync`) that gives [`world::Edit`]s |
+//! | [`run`] | One run: clock, operator processes, trace, and [`run::Sim`], which directs them |
+//! | [`check`] | Promises, looked at after every single change, told from the objects alone |
+//!
+//! # How to add
+//!
+//! - **A fault of the network or the API server**: a variant of [`api::Disposition`] with its arm in `api/service.rs`; who decides when it
+//!   strikes implements [`api::Fault`] (a closure does) and is given to a [`api::Link`]. What concerns watches belongs into `api/watch.rs`.
+//! - **A fault of the world** (a gateway that never accepts, pods that fail): the actor's own setting, set by [`run::Plot`].
+//! - **A checker**: a type in `check/` that implements [`check::Checker`], and its line in `check.rs`. It gets a [`check::Scene`]: the change, who made
+//!   it, traffic before and after. What it has to know of the past is kept in `check/watchman.rs`. It must not look into the operator.
+//! - **An actor**: a type in `world/` that implements [`world::Actor`]: which kinds wake it, and one look. It is added to a plot's `actors`, or in `run/sim.rs` if
+//!   it is always there. Keep what it decides a pure function. What somebody does once is an act of a [`world::Script`].
+//! - **A kind**: a variant of [`api::Kind`]; the compiler finds the rest.
+//!
+//! # One model
+//!
+//! The controllers are modelled here and not in the engine's tests, because here they face what real ones face: stored objects, versions, and
+//! others who write in between. They are pure functions over JSON so that the engine's tests can use them, too (a development dependency
+//! on this crate), instead of their own, smaller model.
+//!
+//! # Known limits
+//!
+//! Built-in kinds are neither validated nor given defaults. Server-side apply is a forced merge: fields that its manager leaves out later
+//! stay. Managed fields are kept of Deployments, Services and routes, for `spec` only. Deletion is in the background. Lists have no pages.
+
+pub mod api;
+pub mod check;
+pub mod run;
+pub mod world;

@@ -1,0 +1,16 @@
+//! One run: a seed, a cluster, the operator's own code, on a virtual clock and one thread.
+
+mod clock;
+mod many;
+mod operator;
+pub mod shop;
+mod sim;
+mod trace;
+
+pub use self::{
+    clock::{BEGINNING, virtual_clock},
+    many::{Failure, many},
+    operator::{Leads, Operator, PLATFORM, Setup, policy_settings},
+    sim::{Late, Plot, Sim},
+    trace::{SharedTrace, Told, Trace, Writer},
+};

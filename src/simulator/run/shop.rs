@@ -1,0 +1,80 @@
+//! An application as its users write it: a Deployment, its Service and route, and a Release.
+
+use serde_json::{Value, json};
+
+use crate::api::{Key, Kind};
+
+/// Its namespace.
+pub const NAMESPACE: &str = "shop";
+/// Its name, which all of its objects have.
+pub const NAME: &str = "web";
+
+/// The image of a version.
+pub fn image(tag: &str) -> String {
+    format!("registry.example.com/{NAME}:{tag}")
+}
+
+/// The object of this kind.
+pub fn key(kind: Kind) -> Key {
+    Key::new(kind, NAMESPACE, NAME)
+}
+
+fn metadata() -> Value {
+    json!({"name": NAME, "namespace": NAMESPACE})
+}
+
+/// The Deployment.
+pub fn deployment(tag: &str, replicas: u32) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata(),
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": NAME}},
+            "template": {
+                "metadata": {"labels": {"app": NAME}},
+                "spec": {"containers": [{"name": "app", "image": image(tag), "ports": [{"containerPort": 8080}]}]},
+            },
+        },
+    })
+}
+
+/// The Service.
+pub fn service() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": metadata(),
+        "spec": {"selector": {"app": NAME}, "ports": [{"port": 80, "targetPort": 8080}], "clusterIP": "10.0.0.1"},
+    })
+}
+
+/// The route.
+pub fn route() -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": metadata(),
+        "spec": {
+            "parentRefs": [{"name": "gw", "namespace": "gateway"}],
+            "rules": [{"backendRefs": [{"name": NAME, "port": 80}]}],
+        },
+    })
+}
+
+/// A policy that asks for the part of the requests that fail.
+pub fn policy() -> Value {
+    json!({
+        "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "RollbackPolicy", "metadata": {"name": "slo", "namespace": NAMESPACE},
+        "spec": {"checks": [
+            {"name": "errors", "query": "errors{pod=~\"{{ candidate.pods }}\"}", "max": 0.01, "interval": "10s", "failureLimit": 1},
+        ]},
+    })
+}
+
+/// The Release, whose version the Deployment carries.
+pub fn release(steps: Value) -> Value {
+    json!({
+        "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "Release", "metadata": metadata(),
+        "spec": {
+            "workloads": [{"ref": {"kind": "Deployment", "name": NAME}, "service": NAME, "routes": [{"kind": "HTTPRoute", "name": NAME}]}],
+            "strategy": {"canary": {"steps": steps}},
+            "rollbackPolicy": "slo",
+        },
+    })
+}

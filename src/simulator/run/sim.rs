@@ -1,0 +1,260 @@
+//! A cluster with everybody in it, for one seed.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use jiff::Timestamp;
+use lockkeeper_operator::{
+    context::Clock,
+    policies::{self, TextError},
+};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
+
+use super::{Leads, Operator, PLATFORM, Setup, SharedTrace, Trace, Writer, policy_settings, virtual_clock};
+use crate::{
+    api::{Call, Caller, Disposition, Fault, Kind, Link, Server, Shared, Snapshot, User, object::namespace},
+    check::Report,
+    world::{
+        self, Actor, DeploymentController, EndpointController, GarbageCollector, Gateway, InForce, Kubelet,
+        ReplicaSetController, Source, Truth,
+    },
+};
+
+/// What a run begins with.
+pub struct Plot {
+    /// All chance comes from it.
+    pub seed: u64,
+    /// Whether the trace keeps its lines.
+    pub lines: bool,
+    /// What users have applied before.
+    pub objects: Vec<Value>,
+    /// Whoever acts beside the controllers.
+    pub actors: Vec<Box<dyn Actor>>,
+    /// What the metrics source answers.
+    pub truth: Arc<dyn Truth>,
+    /// How long a message to the API server takes, in milliseconds.
+    pub latency: (u64, u64),
+    /// How long the gateway takes to accept a route, in milliseconds.
+    pub accepts_after: (u64, u64),
+    /// How long its data planes take from then on; within the operator's settle time of 2 s, in milliseconds.
+    pub settles_after: (u64, u64),
+}
+
+impl Plot {
+    /// A plot without users, in which everything goes as usual.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            lines: false,
+            objects: Vec::new(),
+            actors: Vec::new(),
+            truth: Arc::new(world::by_image),
+            latency: (0, 4),
+            accepts_after: (20, 1500),
+            settles_after: (0, 1900),
+        }
+    }
+}
+
+/// It has not come about in time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Late {
+    /// What was waited for.
+    pub what: String,
+    /// The time at which that was given up.
+    pub at: Timestamp,
+}
+
+impl std::fmt::Display for Late {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "not {} by {}", self.what, self.at)
+    }
+}
+
+impl std::error::Error for Late {}
+
+/// A run under way.
+pub struct Sim {
+    /// The API server.
+    pub shared: Shared,
+    /// What the checkers have found.
+    pub report: Report,
+    operators: Vec<Option<Operator>>,
+    truth: Arc<dyn Truth>,
+    latency: (u64, u64),
+    fault: Option<Box<dyn Fault>>,
+    in_force: InForce,
+}
+
+impl Sim {
+    /// Plays: sets everything up, lets `body` direct it, and takes it down. Runs on this thread only.
+    ///
+    /// # Errors
+    /// If the runtime cannot be made, the policies of this build cannot be read, or `body` says so.
+    pub fn play<T>(
+        plot: Plot,
+        body: impl AsyncFnOnce(&mut Self) -> Result<T, Box<dyn std::error::Error>>,
+    ) -> Result<T, Box<dyn std::error::Error>> {
+        // The jitter of kube's watchers comes from there.
+        fastrand::seed(plot.seed);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+        runtime.block_on(async {
+            let mut sim = Self::set_up(plot)?;
+            body(&mut sim).await
+        })
+    }
+
+    fn set_up(plot: Plot) -> Result<Self, TextError> {
+        let Plot { seed, lines, objects, actors, truth, latency, accepts_after, settles_after } = plot;
+        let trace: SharedTrace = Arc::new(Mutex::new(Trace::new(lines)));
+        let mut server = Server::default();
+        server.observe(Writer(trace.clone()));
+        let gateway = Gateway::new(accepts_after, settles_after);
+        let in_force = gateway.in_force();
+        let report = Report::default();
+        crate::check::install(&mut server, &report, &in_force);
+        let shared = Shared::new(server, virtual_clock(), trace, fastrand::Rng::with_seed(seed));
+        install(&shared, objects)?;
+        let mut everybody: Vec<Box<dyn Actor>> = vec![
+            Box::new(DeploymentController::default()),
+            Box::new(ReplicaSetController::default()),
+            Box::new(Kubelet::default()),
+            Box::new(EndpointController::default()),
+            Box::new(GarbageCollector::default()),
+            Box::new(gateway),
+        ];
+        everybody.extend(actors);
+        tokio::spawn(world::run(shared.clone(), everybody));
+        Ok(Self { shared, report, operators: Vec::new(), truth, latency, fault: None, in_force })
+    }
+
+    /// The next operator dies at its write of this number, before or after it is done.
+    pub fn kill_at_write(&mut self, write: u64, done: bool) {
+        self.fault = Some(Box::new(move |call: &Call, _: u64, at: u64| {
+            if call.verb.writes() && write == at { Disposition::Kill { done } } else { Disposition::Pass }
+        }));
+    }
+
+    /// Decides what becomes of the requests of the next operator.
+    pub fn next_fault(&mut self, fault: impl Fault + 'static) {
+        self.fault = Some(Box::new(fault));
+    }
+
+    /// Starts an operator that acts from the beginning. Gives its number.
+    ///
+    /// # Errors
+    /// If the policies of this build cannot be read.
+    pub fn start(&mut self) -> Result<usize, TextError> {
+        let clock = self.shared.clock().clone();
+        self.start_as(Leads::Always, clock)
+    }
+
+    /// Starts an operator with a clock of its own, beside those that run. Gives its number.
+    ///
+    /// # Errors
+    /// If the policies of this build cannot be read.
+    pub fn start_as(&mut self, leads: Leads, clock: Clock) -> Result<usize, TextError> {
+        let number = self.operators.len();
+        let link = Link::new(&format!("operator-{number}"), self.shared.fork_random(), self.latency);
+        if let Some(fault) = self.fault.take() {
+            link.set_fault(fault);
+        }
+        let provider = Arc::new(Source::new(self.shared.clone(), self.truth.clone()));
+        let operator = Operator::start(&self.shared, Setup { link, clock, leads, provider: Some(provider) })?;
+        self.operators.push(Some(operator));
+        Ok(number)
+    }
+
+    /// Kills an operator, if it still runs.
+    pub fn kill(&mut self, number: usize) {
+        if let Some(operator) = self.operators.get_mut(number).and_then(Option::take) {
+            operator.kill();
+        }
+    }
+
+    /// An operator that runs.
+    pub fn operator(&self, number: usize) -> Option<&Operator> {
+        self.operators.get(number)?.as_ref()
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock().now()
+    }
+
+    /// By which rules requests may go.
+    pub fn in_force(&self) -> InForce {
+        self.in_force.clone()
+    }
+
+    /// Waits until the cluster is so. An operator that dies by a fault meanwhile is started again.
+    ///
+    /// # Errors
+    /// When it is not within the limit.
+    pub async fn until(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        holds: impl Fn(&Snapshot) -> bool,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let mut changed = self.shared.lock().store().subscribe();
+        let end = Instant::now() + limit;
+        loop {
+            changed.borrow_and_update();
+            if holds(self.shared.lock().store().objects()) {
+                return Ok(());
+            }
+            let links = self.operators.iter().enumerate();
+            let links = links.filter_map(|(number, operator)| Some((number, operator.as_ref()?.link().clone())));
+            let mut dying: FuturesUnordered<_> = links
+                .map(|(number, link)| async move {
+                    link.killed().await;
+                    number
+                })
+                .collect();
+            tokio::select! {
+                biased;
+                Some(number) = dying.next() => {
+                    self.kill(number);
+                    self.start()?;
+                }
+                Ok(()) = changed.changed() => {}
+                () = sleep_until(end) => return Err(Late { what: what.into(), at: self.now() }.into()),
+            }
+        }
+    }
+
+    /// Lets so much time pass.
+    pub async fn pass(&mut self, time: Duration) -> Result<(), Box<dyn std::error::Error>> {
+        match self.until("", time, |_| false).await {
+            Err(error) if error.is::<Late>() => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// Namespaces, admission policies and what users have applied.
+fn install(shared: &Shared, objects: Vec<Value>) -> Result<(), TextError> {
+    let mut server = shared.lock();
+    let admin = Caller::new(User::new("admin", &["system:masters"]));
+    let mut namespaces: Vec<&str> = objects.iter().map(namespace).filter(|name| !name.is_empty()).collect();
+    namespaces.push(PLATFORM);
+    namespaces.sort_unstable();
+    namespaces.dedup();
+    let namespaces = namespaces.iter().map(|name| {
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}}})
+    });
+    let policies = policies::render(&policy_settings())?.into_iter().map(|policy| json!(policy));
+    let all: Vec<Value> = namespaces.chain(policies).chain(objects.iter().cloned()).collect();
+    for object in all {
+        let kind = Kind::of(crate::api::object::text(&object["apiVersion"]), crate::api::object::text(&object["kind"]));
+        let namespace = namespace(&object).to_owned();
+        if let Some(kind) = kind {
+            let created = server.create(&admin, kind, &namespace, object);
+            debug_assert!(created.is_ok(), "{created:?}");
+        }
+    }
+    Ok(())
+}

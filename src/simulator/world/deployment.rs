@@ -1,0 +1,217 @@
+//! The Deployment controller, after what the real one does (Kubernetes 1.36): adopt and release, then scale or roll out, then report.
+//!
+//! One look works on copies, as the real one does on its cache, and writes in the same order. What the real one finds by itself in a later
+//! look is found in a later look here, too.
+
+mod ownership;
+mod rollout;
+mod scale;
+mod status;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use lockkeeper_api::names::POD_TEMPLATE_HASH;
+use serde_json::{Value, json};
+
+use super::{Actor, Edit, Turn};
+use crate::api::{
+    Caller, Kind, Object, User,
+    object::{controlled_by, deleting, entry, list, name, namespace, number, text, uid},
+};
+
+const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
+const MAX: &str = "deployment.kubernetes.io/max-replicas";
+const REVISION: &str = "deployment.kubernetes.io/revision";
+
+/// One look at one Deployment.
+struct Look {
+    deployment: Value,
+    /// The ReplicaSets that it controls, the oldest first.
+    sets: Vec<Value>,
+    now: Timestamp,
+    edits: Vec<Edit>,
+}
+
+/// What the controller does about a Deployment, of all ReplicaSets of its namespace.
+pub fn sync(deployment: &Value, sets: &[Arc<Object>], now: Timestamp) -> Vec<Edit> {
+    let mut look = Look { deployment: deployment.clone(), sets: Vec::new(), now, edits: Vec::new() };
+    look.claim(sets);
+    if deleting(deployment) {
+        look.report(None);
+        return look.edits;
+    }
+    if look.deployment["spec"]["paused"] == true || look.is_scaled() {
+        let new = look.find_new().map(|at| look.revise(at));
+        look.scale(new);
+        if look.deployment["spec"]["paused"] == true {
+            look.trim_history(new);
+        }
+        look.report(new);
+    } else {
+        look.roll_out();
+    }
+    look.edits
+}
+
+impl Look {
+    fn replicas(&self) -> i64 {
+        self.deployment["spec"]["replicas"].as_i64().unwrap_or(1)
+    }
+
+    /// How many pods more there may be, and how many less.
+    fn room(&self) -> (i64, i64) {
+        let rolling = &self.deployment["spec"]["strategy"]["rollingUpdate"];
+        let part = |value: &Value, up: bool| match value {
+            Value::String(percent) => {
+                let percent: f64 = percent.trim_end_matches('%').parse().unwrap_or(25.0);
+                let exact = percent * self.replicas() as f64 / 100.0;
+                (if up { exact.ceil() } else { exact.floor() }) as i64
+            }
+            Value::Number(count) => count.as_i64().unwrap_or_default(),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+                let quarter = 0.25 * self.replicas() as f64;
+                (if up { quarter.ceil() } else { quarter.floor() }) as i64
+            }
+        };
+        let (surge, unavailable) = (part(&rolling["maxSurge"], true), part(&rolling["maxUnavailable"], false));
+        // Something has to move.
+        if surge == 0 && unavailable == 0 { (0, 1) } else { (surge, unavailable) }
+    }
+
+    fn surge(&self) -> i64 {
+        self.room().0
+    }
+
+    fn unavailable(&self) -> i64 {
+        self.room().1.min(self.replicas())
+    }
+
+    /// The ReplicaSet of the Deployment's template: the oldest, if several have it.
+    fn find_new(&self) -> Option<usize> {
+        let wanted = bare(&self.deployment["spec"]["template"]);
+        self.sets.iter().position(|set| bare(&set["spec"]["template"]) == wanted)
+    }
+
+    /// Where those are that are not `new`.
+    fn old(&self, new: Option<usize>) -> Vec<usize> {
+        (0..self.sets.len()).filter(|at| Some(*at) != new).collect()
+    }
+
+    /// Where those are that have, or are to have, pods.
+    fn active(&self, among: impl IntoIterator<Item = usize>) -> Vec<usize> {
+        among.into_iter().filter(|at| size(&self.sets[*at]) > 0).collect()
+    }
+
+    /// Changes a ReplicaSet, in the copy and by a write.
+    fn change(&mut self, at: usize, change: impl FnOnce(&mut Value)) {
+        let before = self.sets[at].clone();
+        change(&mut self.sets[at]);
+        if self.sets[at] != before {
+            self.edits.push(Edit::Update(Kind::ReplicaSet, self.sets[at].clone()));
+            // The answer has a version that is not known yet; a second write of the same look is not conditional on it.
+            entry(&mut self.sets[at], "metadata").remove("resourceVersion");
+        }
+    }
+
+    /// Sets the size of a ReplicaSet, and notes for which scale of the Deployment. Says whether the size has changed.
+    fn resize(&mut self, at: usize, to: i64) -> bool {
+        let changes = size(&self.sets[at]) != to;
+        let (desired, most) = (self.replicas(), self.replicas() + self.surge());
+        self.change(at, |set| {
+            set["spec"]["replicas"] = to.into();
+            let annotations = entry(&mut set["metadata"], "annotations");
+            annotations.insert(DESIRED.into(), desired.to_string().into());
+            annotations.insert(MAX.into(), most.to_string().into());
+        });
+        changes
+    }
+
+    /// Gives the ReplicaSet of the template the newest revision, and the Deployment's annotations. Gives where it is.
+    fn revise(&mut self, at: usize) -> usize {
+        let revision = |set: &Value| text(&set["metadata"]["annotations"][REVISION]).parse::<i64>().unwrap_or_default();
+        let newest = self.old(Some(at)).into_iter().map(|old| revision(&self.sets[old])).max().unwrap_or_default() + 1;
+        let own = revision(&self.sets[at]);
+        let minimum = self.deployment["spec"]["minReadySeconds"].clone();
+        self.change(at, |set| {
+            if own < newest {
+                entry(&mut set["metadata"], "annotations").insert(REVISION.into(), newest.to_string().into());
+            }
+            if number(&set["spec"]["minReadySeconds"]) != number(&minimum) {
+                set["spec"]["minReadySeconds"] = minimum;
+            }
+        });
+        let wanted = self.sets[at]["metadata"]["annotations"][REVISION].clone();
+        if self.deployment["metadata"]["annotations"][REVISION] != wanted {
+            entry(&mut self.deployment["metadata"], "annotations").insert(REVISION.into(), wanted);
+            self.edits.push(Edit::Update(Kind::Deployment, self.deployment.clone()));
+            entry(&mut self.deployment, "metadata").remove("resourceVersion");
+        }
+        at
+    }
+
+    /// Deletes history beyond the limit.
+    fn trim_history(&mut self, new: Option<usize>) {
+        let limit = self.deployment["spec"]["revisionHistoryLimit"].as_u64().unwrap_or(10) as usize;
+        let mut old = self.old(new);
+        old.retain(|at| !deleting(&self.sets[*at]));
+        old.sort_by_key(|at| {
+            text(&self.sets[*at]["metadata"]["annotations"][REVISION]).parse::<i64>().unwrap_or_default()
+        });
+        let many = old.len().saturating_sub(limit);
+        for at in old.into_iter().take(many) {
+            let set = &self.sets[at];
+            let idle = size(set) == 0 && number(&set["status"]["replicas"]) == 0;
+            let seen = number(&set["status"]["observedGeneration"]) >= number(&set["metadata"]["generation"]);
+            if idle && seen {
+                self.edits.push(Edit::Delete(Kind::ReplicaSet, set.clone()));
+            }
+        }
+    }
+}
+
+/// `spec.replicas`.
+fn size(set: &Value) -> i64 {
+    set["spec"]["replicas"].as_i64().unwrap_or(1)
+}
+
+/// A template without the label by which its pods are told from others.
+fn bare(template: &Value) -> Value {
+    let mut template = template.clone();
+    if let Some(Value::Object(labels)) = template.pointer_mut("/metadata/labels") {
+        labels.remove(POD_TEMPLATE_HASH);
+    }
+    template
+}
+
+/// The controller at work.
+#[derive(Debug)]
+pub struct DeploymentController(Caller);
+
+impl Default for DeploymentController {
+    fn default() -> Self {
+        Self(Caller::new(User::controller("deployment-controller")))
+    }
+}
+
+impl Actor for DeploymentController {
+    fn watches(&self) -> &'static [Kind] {
+        &[Kind::Deployment, Kind::ReplicaSet]
+    }
+
+    fn step(&mut self, turn: &mut Turn<'_>) -> Option<Timestamp> {
+        let deployments: Vec<_> = turn.server.store().objects().of(Kind::Deployment).cloned().collect();
+        for deployment in deployments {
+            let sets: Vec<_> =
+                turn.server.store().objects().within(Kind::ReplicaSet, namespace(&deployment)).cloned().collect();
+            Edit::apply_all(sync(&deployment, &sets, turn.now), turn.server, &self.0);
+        }
+        None
+    }
+}
+
+/// The reference by which a Deployment controls a ReplicaSet.
+fn reference(deployment: &Value) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name(deployment), "uid": uid(deployment),
+        "controller": true, "blockOwnerDeletion": true})
+}

@@ -1,0 +1,85 @@
+//! The EndpointSlice controller: which pods a Service has, and which of them are ready.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Actor, Edit, Turn, replica_set::ready_since};
+use crate::api::{
+    Caller, Kind, Object, User,
+    object::{deleting, list, name, namespace, uid},
+    selects_plain,
+};
+
+const SERVICE: &str = "kubernetes.io/service-name";
+
+/// What the controller does about a Service, of all pods and slices of its namespace.
+pub fn sync(service: &Value, pods: &[Arc<Object>], slices: &[Arc<Object>]) -> Option<Edit> {
+    if !service["spec"]["selector"].is_object() || deleting(service) {
+        return None;
+    }
+    let own = pods.iter().filter(|pod| selects_plain(&service["spec"]["selector"], &pod["metadata"]["labels"]));
+    let endpoints: Vec<Value> =
+        own.filter(|pod| pod["status"]["phase"] == "Running").map(|pod| endpoint(pod)).collect();
+    let known = slices.iter().find(|slice| {
+        list(&slice["metadata"]["ownerReferences"]).iter().any(|owner| owner["uid"] == service["metadata"]["uid"])
+    });
+    match known {
+        Some(slice) if list(&slice["endpoints"]) == endpoints => None,
+        Some(slice) => {
+            let mut slice = slice.value().clone();
+            slice["endpoints"] = endpoints.into();
+            Some(Edit::Update(Kind::EndpointSlice, slice))
+        }
+        None => Some(Edit::Create(
+            Kind::EndpointSlice,
+            json!({
+                "metadata": {
+                    "generateName": format!("{}-", name(service)), "namespace": namespace(service),
+                    "labels": {SERVICE: name(service), "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"},
+                    "ownerReferences": [{"apiVersion": "v1", "kind": "Service", "name": name(service), "uid": uid(service),
+                        "controller": true, "blockOwnerDeletion": true}],
+                },
+                "addressType": "IPv4", "endpoints": endpoints, "ports": service["spec"]["ports"],
+            }),
+        )),
+    }
+}
+
+fn endpoint(pod: &Value) -> Value {
+    let serves = ready_since(pod).is_some();
+    let ends = deleting(pod);
+    json!({
+        "targetRef": {"kind": "Pod", "name": name(pod), "namespace": namespace(pod), "uid": uid(pod)},
+        "conditions": {"ready": serves && !ends, "serving": serves, "terminating": ends},
+    })
+}
+
+/// The controller at work.
+#[derive(Debug)]
+pub struct EndpointController(Caller);
+
+impl Default for EndpointController {
+    fn default() -> Self {
+        Self(Caller::new(User::controller("endpointslice-controller")))
+    }
+}
+
+impl Actor for EndpointController {
+    fn watches(&self) -> &'static [Kind] {
+        &[Kind::Service, Kind::Pod, Kind::EndpointSlice]
+    }
+
+    fn step(&mut self, turn: &mut Turn<'_>) -> Option<Timestamp> {
+        let services: Vec<_> = turn.server.store().objects().of(Kind::Service).cloned().collect();
+        for service in services {
+            let objects = turn.server.store().objects();
+            let pods: Vec<_> = objects.within(Kind::Pod, namespace(&service)).cloned().collect();
+            let slices: Vec<_> = objects.within(Kind::EndpointSlice, namespace(&service)).cloned().collect();
+            let edit = sync(&service, &pods, &slices);
+            Edit::apply_all(edit.into_iter().collect(), turn.server, &self.0);
+        }
+        None
+    }
+}

@@ -1,0 +1,105 @@
+//! The ReplicaSet controller: as many pods as it says, and a count of them.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Actor, Edit, Turn};
+use crate::api::{
+    Caller, Kind, Object, User,
+    object::{controlled_by, deleting, list, name, namespace, number, text, uid},
+    read_time,
+};
+
+/// Pods that are created or deleted in one look.
+const BURST: usize = 500;
+
+/// What the controller does about a ReplicaSet, of all pods of its namespace, and when it has to look again by itself.
+pub fn sync(set: &Value, pods: &[Arc<Object>], now: Timestamp) -> (Vec<Edit>, Option<Timestamp>) {
+    let own = pods.iter().filter(|pod| controlled_by(pod, uid(set)) && !deleting(pod));
+    let mut own: Vec<&Arc<Object>> = own.collect();
+    let wanted = usize::try_from(set["spec"]["replicas"].as_i64().unwrap_or(1)).unwrap_or_default();
+    let mut edits = Vec::new();
+    let (status, wake) = count(set, &own, now);
+    if !deleting(set) {
+        edits.extend((own.len()..wanted).take(BURST).map(|_| Edit::Create(Kind::Pod, pod(set))));
+        // Those that serve least and longest go last.
+        own.sort_by_key(|pod| (ready_since(pod).is_none(), ready_since(pod), name(pod).to_owned()));
+        let spare = own.drain(wanted.min(own.len())..).take(BURST);
+        edits.extend(spare.map(|pod| Edit::Delete(Kind::Pod, pod.value().clone())));
+    }
+    if set["status"] != status {
+        let mut reported = set.clone();
+        reported["status"] = status;
+        edits.push(Edit::Status(Kind::ReplicaSet, reported));
+    }
+    (edits, wake)
+}
+
+fn count(set: &Value, pods: &[&Arc<Object>], now: Timestamp) -> (Value, Option<Timestamp>) {
+    let minimum = Duration::from_secs(number(&set["spec"]["minReadySeconds"]).unsigned_abs());
+    let ready: Vec<Timestamp> = pods.iter().filter_map(|pod| ready_since(pod)).collect();
+    let lasting = ready.iter().filter(|since| **since + minimum <= now).count();
+    let wake = ready.iter().map(|since| *since + minimum).filter(|at| *at > now).min();
+    let mut status = json!({"replicas": pods.len(), "observedGeneration": set["metadata"]["generation"]});
+    let counts = [("fullyLabeledReplicas", pods.len()), ("readyReplicas", ready.len()), ("availableReplicas", lasting)];
+    for (field, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+        status[field] = count.into();
+    }
+    (status, wake)
+}
+
+/// Since when a pod is ready, if it is.
+pub fn ready_since(pod: &Value) -> Option<Timestamp> {
+    let ready = list(&pod["status"]["conditions"]).iter().find(|condition| condition["type"] == "Ready")?;
+    if ready["status"] == "True" { read_time(&ready["lastTransitionTime"]) } else { None }
+}
+
+fn pod(set: &Value) -> Value {
+    let template = &set["spec"]["template"];
+    json!({
+        "metadata": {
+            // As Kubernetes cuts it.
+            "generateName": format!("{}-", name(set)).chars().take(58).collect::<String>(),
+            "namespace": namespace(set), "labels": template["metadata"]["labels"],
+            "annotations": template["metadata"]["annotations"],
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name(set), "uid": uid(set),
+                "controller": true, "blockOwnerDeletion": true}],
+        },
+        "spec": template["spec"],
+    })
+}
+
+/// The image of a pod or template.
+pub fn image(spec: &Value) -> &str {
+    list(&spec["containers"]).first().map_or("", |container| text(&container["image"]))
+}
+
+/// The controller at work.
+#[derive(Debug)]
+pub struct ReplicaSetController(Caller);
+
+impl Default for ReplicaSetController {
+    fn default() -> Self {
+        Self(Caller::new(User::controller("replicaset-controller")))
+    }
+}
+
+impl Actor for ReplicaSetController {
+    fn watches(&self) -> &'static [Kind] {
+        &[Kind::ReplicaSet, Kind::Pod]
+    }
+
+    fn step(&mut self, turn: &mut Turn<'_>) -> Option<Timestamp> {
+        let sets: Vec<_> = turn.server.store().objects().of(Kind::ReplicaSet).cloned().collect();
+        let mut wake = None;
+        for set in sets {
+            let pods: Vec<_> = turn.server.store().objects().within(Kind::Pod, namespace(&set)).cloned().collect();
+            let (edits, again) = sync(&set, &pods, turn.now);
+            Edit::apply_all(edits, turn.server, &self.0);
+            wake = wake.into_iter().chain(again).min();
+        }
+        wake
+    }
+}
