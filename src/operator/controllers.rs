@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, num::NonZeroU16, sync::Arc};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt, future::BoxFuture};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Resource as _, ResourceExt,
@@ -13,7 +13,7 @@ use kube::{
 };
 use lockkeeper_api::names::RELEASE;
 use lockkeeper_engine::Event;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::{
@@ -42,12 +42,11 @@ pub async fn run(context: Arc<Context>, scope: Scope, readiness: Readiness) {
     let (ready, mut all_ready) = watch::channel(0);
     let watches = watches(&context, &scope);
     let count = watches.len();
-    // Tasks of their own: what thousands of Releases are about is read on all cores.
-    let mut watching = JoinSet::new();
-    for watch in watches {
+    let watching = watches.into_iter().map(|watch| {
         let requirement = readiness.require(watch.title(), "the first list has not arrived yet");
-        watching.spawn(watch.run(context.clone(), requirement, ready.clone(), count));
-    }
+        watch.run(context.clone(), requirement, ready.clone(), count).boxed()
+    });
+    let watching: Vec<BoxFuture<'_, ()>> = watching.collect();
     let work = async {
         if all_ready.wait_for(|ready| *ready >= count).await.is_ok() {
             info!("all caches are filled");
@@ -55,7 +54,7 @@ pub async fn run(context: Arc<Context>, scope: Scope, readiness: Readiness) {
             work(&context, scope.concurrency).await;
         }
     };
-    tokio::join!(watching.join_all(), work, context.events.run());
+    tokio::join!(futures::future::join_all(watching), work, context.events.run());
 }
 
 /// Works while this process leads.
