@@ -1,4 +1,4 @@
-.PHONY: help demo test e2e bench lint lint-workflows crds cluster clean operator
+.PHONY: help demo test sim e2e bench lint lint-workflows crds cluster clean operator
 .PHONY: release reproducible image image-check image-files image-push audit sbom release-version release-files chart-push
 
 help: ## these targets
@@ -10,6 +10,9 @@ demo: operator ## a good and a bad release under traffic; BAD_ERRORS=0: both goo
 test: ## all tests: units and properties, then the local cluster
 	cargo test --workspace --exclude lockkeeper-e2e --tests
 	$(MAKE) --no-print-directory e2e
+
+sim: ## many seeds in the simulator, and a crash at every write; SEEDS=from..to
+	LOCKKEEPER_SIM_ALL=1 LOCKKEEPER_SEEDS=$(or $(SEEDS),0..200) cargo test --profile sim -p lockkeeper-simulator --tests
 
 e2e: operator ## the local cluster only; STORY=name for some stories
 	cargo test -p lockkeeper-e2e $(if $(STORY),--test stories -- $(STORY),--tests)

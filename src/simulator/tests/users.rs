@@ -109,6 +109,32 @@ fn the_release_is_deleted() {
     );
 }
 
+/// Found by random plots: the ReplicaSet that was left had just been given back, with the Deployment's own template, and was taken for one
+/// that the Deployment had restarted; the Service was unpinned while its pods still ran.
+#[test]
+fn a_version_left_after_its_handover_gets_no_request_while_its_pods_end() -> Result {
+    for seed in 0..8 {
+        let mut plot = plot(seed, STEPS);
+        // The Deployment controls it, and the Service is pinned to it.
+        let taken_over = |objects: &Snapshot| {
+            let status = &release(objects)["status"];
+            let pin = &objects.get(&shop::key(Kind::Service)).unwrap()["spec"]["selector"]["pod-template-hash"];
+            status["phase"] == "Promoting" && *pin == status["candidate"]["workloads"][0]["hash"]
+        };
+        let abort = people::decide("olga", &shop::key(Kind::Release), "Abort", None);
+        plot.actors.push(Box::new(Script::default().then(When::Once(Box::new(taken_over)), abort)));
+        Sim::play(plot, async |sim: &mut Sim| {
+            sim.start()?;
+            let back = |objects: &Snapshot| release(objects)["status"]["phase"] == "Aborted";
+            sim.until("aborted", Duration::from_secs(1200), back).await?;
+            sim.pass(Duration::from_secs(60)).await?;
+            assert_eq!(sim.report.violations(), [], "seed {seed}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 #[test]
 fn a_second_operator_takes_over_when_the_leader_dies() -> Result {
     Sim::play(plot(5, STEPS), async |sim: &mut Sim| {
