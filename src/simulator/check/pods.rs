@@ -26,7 +26,9 @@ impl Checker for Killed {
         let hash = before["metadata"]["labels"][POD_TEMPLATE_HASH].as_str()?;
         let set = crate::api::object::controller(before).map_or("", |set| crate::api::object::text(&set["name"]));
         let earlier = scene.memory.shrunk.as_ref();
-        if promoting == Some(hash) && earlier.is_some_and(|(name, at)| name == set && change.at < *at + KNOWN_AFTER) {
+        // What was decided before the promotion or the rollback began.
+        let turned = promoting == Some(hash) || work.phase() == "RollingBack";
+        if turned && earlier.is_some_and(|(name, at)| name == set && change.at < *at + KNOWN_AFTER) {
             return None;
         }
         let stays = [stable, promoting].contains(&Some(hash)) && scene.was.stands(hash);
