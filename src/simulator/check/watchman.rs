@@ -21,7 +21,7 @@ pub struct Memory {
     pub hurt: bool,
     /// Others have changed how many pods there are, so that pods may rightly go.
     pub disturbed: bool,
-    /// The ReplicaSet that was last made smaller before promotion or a rollback began, and when: its pods go a moment later.
+    /// The ReplicaSet that was last made smaller before a rollback, or its own promotion, began, and when: its pods go a moment later.
     pub shrunk: Option<(String, Timestamp)>,
     /// When others have last changed the Release, a window or a policy.
     pub changed: Option<Timestamp>,
@@ -64,7 +64,11 @@ impl Watchman {
             let failed = change.before.as_ref().is_some_and(|before| serves(before)) && !serves(&change.object);
             memory.hurt |= failed && (author == Author::Other || &*change.by == "kubelet");
         }
-        let moving = works.iter().any(|work| matches!(work.phase(), "Promoting" | "RollingBack"));
+        let moving = works.iter().any(|work| match work.phase() {
+            "RollingBack" => true,
+            "Promoting" => work.hash("candidate").is_some_and(|hash| change.key.name.ends_with(hash)),
+            _ => false,
+        });
         let smaller =
             change.before.as_ref().is_some_and(|before| Traffic::size(before) > Traffic::size(&change.object));
         if change.key.kind == Kind::ReplicaSet && smaller && !moving {
