@@ -1,7 +1,7 @@
 # K8S=1.35 runs the local cluster in that version of Kubernetes.
 export LOCKKEEPER_KUBERNETES := $(or $(K8S),$(LOCKKEEPER_KUBERNETES))
 
-.PHONY: help demo test e2e bench lint lint-workflows crds cluster clean operator
+.PHONY: help demo test sim e2e bench lint lint-workflows crds cluster clean operator
 .PHONY: release reproducible image image-check image-files image-push audit sbom release-version release-files chart-push
 
 help: ## these targets
@@ -13,6 +13,9 @@ demo: operator ## a good and a bad release under traffic; BAD_ERRORS=0: both goo
 test: ## all tests: units and properties, then the local cluster
 	cargo test --workspace --exclude lockkeeper-e2e --tests
 	$(MAKE) --no-print-directory e2e
+
+sim: ## many seeds in the simulator, and a crash at every write; SEEDS=from..to
+	LOCKKEEPER_SIM_ALL=1 LOCKKEEPER_SEEDS=$(or $(SEEDS),0..200) cargo test --profile sim -p lockkeeper-simulator --tests
 
 e2e: operator ## the local cluster only; STORY=name for some stories; K8S=1.35 in that version
 	cargo test -p lockkeeper-e2e $(if $(STORY),--test stories -- $(STORY),--tests)
