@@ -228,11 +228,16 @@ impl Cache {
         let mut state = self.state.write();
         let unreadable = state.unreadable.remove(&(resource, key.clone())).is_some();
         let touched = Touched::by(&state, resource, &key, &self.operator_namespace);
+        let release = state.release(resource, &key);
         let removed = on_store!(state, resource, |store| store.remove(&key, &version));
         if resource == Resource::Release && unreadable && !removed {
             return Touched::left(&state, &key);
         }
-        if removed { state.forget(resource, &key, touched).merge(Touched::default()) } else { Touched::default() }
+        if !removed {
+            return Touched::default();
+        }
+        state.users.replace(&key, release.as_deref(), None, &self.operator_namespace);
+        touched.merge(Touched::default())
     }
 
     /// We have deleted an object, and the API server says that it is gone.
@@ -246,21 +251,23 @@ impl Cache {
         let mut state = self.state.write();
         let covers = |key: &Key| covers(key) && (resource.namespaced() || key.namespace == scope(resource));
         state.unreadable.retain(|(of, key), _| *of != resource || !covers(key) || listed.contains(key));
-        let before: BTreeMap<Key, Touched> = on_store!(state, resource, |store| {
+        let gone = on_store!(state, resource, |store| {
             store
                 .all()
                 .map(|(key, _)| key.clone())
                 .filter(|key| covers(key) && !listed.contains(key))
                 .collect::<Vec<_>>()
-        })
-        .into_iter()
-        .map(|key| (key.clone(), Touched::by(&state, resource, &key, &self.operator_namespace)))
-        .collect();
-        on_store!(state, resource, |store| store.keep_only(listed, covers));
-        before.into_iter().fold(Touched::default(), |all, (key, touched)| {
+        });
+        let mut all = Touched::default();
+        for key in gone {
             // Merged with nothing first: the object is gone, and so whoever saw it looks again.
-            all.merge(state.forget(resource, &key, touched).merge(Touched::default()))
-        })
+            let touched = Touched::by(&state, resource, &key, &self.operator_namespace).merge(Touched::default());
+            all = all.merge(touched);
+            let release = state.release(resource, &key);
+            state.users.replace(&key, release.as_deref(), None, &self.operator_namespace);
+        }
+        on_store!(state, resource, |store| store.keep_only(listed, covers));
+        all
     }
 }
 
@@ -306,9 +313,10 @@ impl State {
         let kept = match resource {
             Resource::Release => {
                 let release = Arc::new(typed::<Release>(resource, key, object)?);
+                let before = self.release(resource, key);
                 let kept = self.releases.put(at, version, |_| release.clone());
                 if kept {
-                    self.users.set(key, &release, operator_namespace);
+                    self.users.replace(key, before.as_deref(), Some(&release), operator_namespace);
                 }
                 kept
             }
@@ -356,12 +364,9 @@ impl State {
         Ok(kept)
     }
 
-    /// What a Release was a user of does not call it any more.
-    fn forget(&mut self, resource: Resource, key: &Key, touched: Touched) -> Touched {
-        if resource == Resource::Release {
-            self.users.remove(key);
-        }
-        touched
+    /// The Release that is held under this key, if it is one.
+    fn release(&self, resource: Resource, key: &Key) -> Option<Arc<Release>> {
+        self.releases.get(key).filter(|_| resource == Resource::Release).cloned()
     }
 }
 
@@ -377,6 +382,10 @@ fn key(resource: Resource, metadata: &ObjectMeta) -> Key {
 
 fn typed<K: DeserializeOwned>(resource: Resource, key: &Key, mut object: DynamicObject) -> Result<K, Box<Unreadable>> {
     object.metadata.managed_fields = None;
+    if let Some(annotations) = &mut object.metadata.annotations {
+        // A second copy of the object, for kubectl only.
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
     let uid = view::text(&object.metadata.uid);
     // Spec and status are moved: writing them out as a whole only to read them again costs more than all the rest.
     let DynamicObject { types: _, metadata, data: mut whole } = object;

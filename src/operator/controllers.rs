@@ -28,6 +28,9 @@ use crate::{
 /// Our admission policies carry this label.
 const POLICIES: &str = "app.kubernetes.io/part-of=lockkeeper";
 
+/// Objects that one answer to a list holds. All lists are read at once when a process starts, and what they take then it keeps.
+const PAGE: u32 = 100;
+
 /// What is watched, and how much is done at once.
 #[derive(Clone, Debug)]
 pub struct Scope {
@@ -94,7 +97,7 @@ fn watches(context: &Context, scope: &Scope) -> Vec<Watch> {
     let own = &context.setting.operator_namespace;
     let mut watches = Vec::new();
     for resource in Resource::ALL {
-        let all = watcher::Config::default();
+        let all = watcher::Config::default().page_size(PAGE);
         let config = match resource {
             Resource::ControllerRevision => all.labels(RELEASE),
             Resource::ValidatingAdmissionPolicy | Resource::ValidatingAdmissionPolicyBinding => all.labels(POLICIES),

@@ -139,36 +139,36 @@ impl Touched {
 
 /// Which Releases name an object; for a policy, also one that they would mean if there were none nearer.
 #[derive(Debug, Default)]
-pub(super) struct Users {
-    by_object: BTreeMap<(Resource, Key), BTreeSet<Key>>,
-    by_release: BTreeMap<Key, BTreeSet<(Resource, Key)>>,
-}
+pub(super) struct Users(BTreeMap<(Resource, Key), Vec<Key>>);
 
 impl Users {
     pub(super) fn of(&self, resource: Resource, key: &Key) -> BTreeSet<Key> {
-        self.by_object.get(&(resource, key.clone())).cloned().unwrap_or_default()
+        self.0.get(&(resource, key.clone())).into_iter().flatten().cloned().collect()
     }
 
-    pub(super) fn set(&mut self, key: &Key, release: &Release, operator_namespace: &str) {
-        let named = named(key, release, operator_namespace);
-        if self.by_release.get(key) == Some(&named) {
-            return;
-        }
-        self.remove(key);
-        for object in &named {
-            self.by_object.entry(object.clone()).or_default().insert(key.clone());
-        }
-        self.by_release.insert(key.clone(), named);
-    }
-
-    pub(super) fn remove(&mut self, key: &Key) {
-        for object in self.by_release.remove(key).into_iter().flatten() {
-            if let Some(users) = self.by_object.get_mut(&object) {
-                users.remove(key);
+    /// A Release is now `after`, and was `before`.
+    pub(super) fn replace(
+        &mut self,
+        key: &Key,
+        before: Option<&Release>,
+        after: Option<&Release>,
+        operator_namespace: &str,
+    ) {
+        let named = |release: Option<&Release>| {
+            release.map(|release| named(key, release, operator_namespace)).unwrap_or_default()
+        };
+        let (before, after) = (named(before), named(after));
+        for object in before.difference(&after) {
+            if let Some(users) = self.0.get_mut(object) {
+                users.retain(|user| user != key);
                 if users.is_empty() {
-                    self.by_object.remove(&object);
+                    self.0.remove(object);
                 }
             }
+        }
+        for object in after.difference(&before) {
+            // Most objects have one user.
+            self.0.entry(object.clone()).or_insert_with(|| Vec::with_capacity(1)).push(key.clone());
         }
     }
 }
