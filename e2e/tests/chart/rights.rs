@@ -11,9 +11,8 @@ use lockkeeper_operator::policies::{Guard, PolicyMode, PolicySettings, guard, re
 
 use super::rendered::{Rendered, directory};
 
-const OF_THE_CLUSTER: [&str; 6] = [
+const OF_THE_CLUSTER: [&str; 5] = [
     "namespaces",
-    "customresourcedefinitions",
     "mutatingadmissionpolicies",
     "mutatingadmissionpolicybindings",
     "validatingadmissionpolicies",
