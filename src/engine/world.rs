@@ -159,7 +159,7 @@ impl Role {
 }
 
 /// A ReplicaSet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReplicaSetView {
     /// Name.
     pub name: String,
