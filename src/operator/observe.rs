@@ -75,11 +75,7 @@ fn workload(context: &Context, state: &State, release: &Key, plan: &WorkloadPlan
         (Some(deployment), _) => selecting(state, &release.namespace, deployment, &named),
     };
     let crash = replica_sets.iter().find_map(|replica_set| context.pods.crash(release, &replica_set.hash));
-    let saved = state.saved.of(&key).map(|(_, entry)| {
-        let mut view = entry.view.clone();
-        view.template = entry.template.get();
-        view
-    });
+    let saved = state.saved.of(&key).map(|(_, entry)| entry.view.clone());
     WorkloadView {
         saved: saved.collect(),
         services,
@@ -101,7 +97,7 @@ pub fn replica_sets(state: &State, release: &Key, deployment: &Key, uid: Option<
             let ours = view.role.is_some() && entry.release.as_ref() == Some(&release.name);
             (same || ours).then(|| ReplicaSetView {
                 controlled: same && entry.controlled,
-                template: entry.template.as_ref().map(|template| template.get()),
+                template: entry.template.clone(),
                 ..view
             })
         })

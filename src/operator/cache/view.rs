@@ -10,7 +10,7 @@ use kube::api::DynamicObject;
 use lockkeeper_api::names::{BORROWED, FIELD_MANAGER, PIN, POD_TEMPLATE_HASH, RELEASE, ROLE};
 use lockkeeper_engine::{
     contest, template_digest, version_digest,
-    world::{Authorship, DeploymentView, ReplicaSetView, Role, SavedTemplate, ServiceView, Undone},
+    world::{Authorship, DeploymentView, ReplicaSetView, Role, SavedTemplate, ServiceView, Template, Undone},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -65,18 +65,16 @@ pub struct ReplicaSetEntry {
     /// The Release whose label it carries.
     pub release: Option<String>,
     /// The template, if it has replicas or is ours.
-    pub template: Option<Compact>,
+    pub template: Option<Template>,
 }
 
-/// A saved template; `view.template` is null.
+/// A saved template.
 #[derive(Clone, Debug)]
 pub struct SavedEntry {
     /// What is kept.
     pub view: SavedTemplate,
     /// Name of the Deployment.
     pub deployment: Option<String>,
-    /// The template.
-    pub template: Compact,
 }
 
 /// A Service; `view.ports` is null.
@@ -151,8 +149,8 @@ pub fn replica_set(object: &DynamicObject, before: Option<&ReplicaSetEntry>) -> 
     let labels = metadata.labels.clone().unwrap_or_default();
     let owner = owning_deployment(metadata);
     let role = labels.get(ROLE).and_then(|role| Role::parse(role));
-    let compact = Compact::new(template);
-    let same = before.filter(|before| before.template.as_ref() == Some(&compact)).map(|before| before.view.get());
+    let held = Template::from(template);
+    let same = before.filter(|before| before.template.as_ref() == Some(&held)).map(|before| before.view.get());
     let (digest, version) = match same {
         Some(same) => (same.digest, same.version),
         None => (template_digest(template), version_digest(template)),
@@ -162,7 +160,7 @@ pub fn replica_set(object: &DynamicObject, before: Option<&ReplicaSetEntry>) -> 
         deployment_uid: owner.map(|owner| owner.uid.clone()),
         controlled: owner.is_some_and(|owner| owner.controller == Some(true)),
         release: labels.get(RELEASE).cloned(),
-        template: (replicas > 0 || role.is_some()).then_some(compact),
+        template: (replicas > 0 || role.is_some()).then_some(held),
         view: Compact::new(&ReplicaSetView {
             name: text(&metadata.name),
             uid: text(&metadata.uid),
@@ -192,13 +190,12 @@ pub fn saved(object: &DynamicObject) -> SavedEntry {
     let hash = metadata.labels.as_ref().and_then(|labels| labels.get(POD_TEMPLATE_HASH)).cloned();
     SavedEntry {
         deployment: owning_deployment(metadata).map(|owner| owner.name.clone()),
-        template: Compact::new(&object.data["data"]["template"]),
         view: SavedTemplate {
             name: text(&metadata.name),
             uid: text(&metadata.uid),
             resource_version: text(&metadata.resource_version),
             hash: hash.unwrap_or_default(),
-            template: Value::Null,
+            template: Template::from(&object.data["data"]["template"]),
         },
     }
 }
