@@ -229,8 +229,8 @@ impl<'a> Scene<'a> {
         if self.view.saved.iter().any(|saved| saved.hash == replica_set.hash) {
             return None;
         }
-        let template = replica_set.template.as_ref()?;
-        Some(write::save_template(&self.plan.name, self.deployment, &replica_set.hash, template))
+        let template = replica_set.template.as_ref()?.value();
+        Some(write::save_template(&self.plan.name, self.deployment, &replica_set.hash, &template))
     }
 
     /// Whether the candidate has no ReplicaSet while the Deployment still controls the stable version's.
@@ -254,7 +254,7 @@ impl<'a> Scene<'a> {
                 &self.plan.name,
                 self.deployment,
                 &revision.hash,
-                &saved.template,
+                &saved.template.value(),
                 self.deployment.replicas,
                 taken.then_some(Role::Candidate),
             )]),

@@ -1,6 +1,6 @@
 //! The observed world as plain data: it can be recorded and replayed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use lockkeeper_api::DecisionSpec;
@@ -159,7 +159,7 @@ impl Role {
 }
 
 /// A ReplicaSet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReplicaSetView {
     /// Name.
     pub name: String,
@@ -188,7 +188,7 @@ pub struct ReplicaSetView {
     /// Images by container name.
     pub images: BTreeMap<String, String>,
     /// Its template; known for those that have replicas.
-    pub template: Option<Value>,
+    pub template: Option<Template>,
     /// Replicas asked for.
     pub replicas: u32,
     /// `status.replicas`, if its status speaks of its current spec; otherwise the larger of spec and status.
@@ -211,7 +211,38 @@ pub struct SavedTemplate {
     /// The pod-template-hash that the template's pods carry.
     pub hash: String,
     /// The template.
-    pub template: Value,
+    pub template: Template,
+}
+
+/// A pod template that few decisions look into, as compact JSON text until then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Value", into = "Value")]
+pub struct Template(Arc<str>);
+
+impl Template {
+    /// The template, read.
+    pub fn value(&self) -> Value {
+        // It was written from a value, and so can be read.
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+}
+
+impl From<&Value> for Template {
+    fn from(template: &Value) -> Self {
+        Self(template.to_string().into())
+    }
+}
+
+impl From<Value> for Template {
+    fn from(template: Value) -> Self {
+        Self::from(&template)
+    }
+}
+
+impl From<Template> for Value {
+    fn from(template: Template) -> Self {
+        template.value()
+    }
 }
 
 /// A Service and its ready endpoints.

@@ -22,7 +22,7 @@ use lockkeeper_api::{
 use lockkeeper_engine::{
     sharing::{Caller, Located},
     window::WindowView,
-    world::{DecisionView, ServiceView},
+    world::DecisionView,
 };
 use parking_lot::{RwLock, RwLockReadGuard};
 use serde::de::DeserializeOwned;
@@ -36,7 +36,7 @@ pub use self::{
 use self::{
     route::RouteEntry,
     touched::Users,
-    view::{DeploymentEntry, ReplicaSetEntry, SavedEntry, SliceEntry},
+    view::{DeploymentEntry, ReplicaSetEntry, SavedEntry, ServiceEntry, SliceEntry},
 };
 
 /// An object that could not be read. It is left out, and the others are not affected.
@@ -92,7 +92,7 @@ pub struct State {
     /// Saved templates by Deployment.
     pub saved: Store<SavedEntry>,
     /// Services, without endpoints.
-    pub services: Store<ServiceView>,
+    pub services: Store<ServiceEntry>,
     /// EndpointSlices by Service.
     pub slices: Store<SliceEntry>,
     /// HTTPRoutes.

@@ -6,11 +6,11 @@ use lockkeeper_api::{Release, release::Phase};
 use lockkeeper_engine::{
     plan::{Plan, WorkloadPlan},
     window::WindowView,
-    world::{DeploymentView, ReplicaSetView, ServiceView, WorkloadView, World},
+    world::{DeploymentView, ReplicaSetView, RouteView, ServiceView, WorkloadView, World},
 };
 
 use crate::{
-    cache::{Key, State, touched},
+    cache::{Key, State, touched, view::DeploymentEntry},
     context::Context,
 };
 
@@ -59,27 +59,23 @@ pub fn windows(state: &State, namespace: &str, operator_namespace: &str) -> Vec<
 fn workload(context: &Context, state: &State, release: &Key, plan: &WorkloadPlan, phase: Phase) -> WorkloadView {
     let at = |name: &str| Key::new(&release.namespace, name);
     let key = at(&plan.deployment);
-    let deployment = state
-        .deployments
-        .get(&key)
-        .map(|entry| DeploymentView { template: entry.template.value(), ..entry.view.clone() });
+    let deployment = state.deployments.get(&key).map(DeploymentEntry::whole);
     let replica_sets =
         replica_sets(state, release, &key, deployment.as_ref().map(|deployment| deployment.uid.as_str()));
     let named: Vec<&String> =
         plan.services.iter().flat_map(|services| [&services.stable, &services.canary]).chain(&plan.pins).collect();
     let services = named.iter().filter_map(|name| Some(((*name).clone(), service(state, &at(name))?))).collect();
-    let routes = plan.routes.iter().filter_map(|name| Some((name.clone(), state.routes.get(&at(name))?.view.clone())));
+    let routes = plan.routes.iter().filter_map(|name| {
+        let entry = state.routes.get(&at(name))?;
+        Some((name.clone(), RouteView { rules: entry.rules.get(), ..entry.view.clone() }))
+    });
     let other_services = match (&deployment, phase) {
         // It takes a look at every Service of the namespace, and nobody reads it at rest.
         (None, _) | (Some(_), Phase::Stable) => Vec::new(),
         (Some(deployment), _) => selecting(state, &release.namespace, deployment, &named),
     };
     let crash = replica_sets.iter().find_map(|replica_set| context.pods.crash(release, &replica_set.hash));
-    let saved = state.saved.of(&key).map(|(_, entry)| {
-        let mut view = entry.view.clone();
-        view.template = entry.template.value();
-        view
-    });
+    let saved = state.saved.of(&key).map(|(_, entry)| entry.view.clone());
     WorkloadView {
         saved: saved.collect(),
         services,
@@ -97,18 +93,20 @@ pub fn replica_sets(state: &State, release: &Key, deployment: &Key, uid: Option<
     entries
         .filter_map(|entry| {
             let same = uid.is_some() && entry.deployment_uid.as_deref() == uid;
-            let ours = entry.view.role.is_some() && entry.release.as_ref() == Some(&release.name);
+            let view = entry.view.get();
+            let ours = view.role.is_some() && entry.release.as_ref() == Some(&release.name);
             (same || ours).then(|| ReplicaSetView {
                 controlled: same && entry.controlled,
-                template: entry.template.as_ref().map(|template| template.value()),
-                ..entry.view.clone()
+                template: entry.template.clone(),
+                ..view
             })
         })
         .collect()
 }
 
 fn service(state: &State, key: &Key) -> Option<ServiceView> {
-    let mut view = state.services.get(key)?.clone();
+    let entry = state.services.get(key)?;
+    let mut view = ServiceView { ports: entry.ports.get(), ..entry.view.clone() };
     view.ready_since = state.slices.of(key).filter_map(|(_, slice)| slice.since).min();
     view.ready = state.slices.of(key).flat_map(|(_, slice)| slice.ready.iter().cloned()).collect();
     // A pod may be in several slices for a moment, and once for each IP family for good.
@@ -125,6 +123,6 @@ fn selecting(state: &State, namespace: &str, deployment: &DeploymentView, named:
             && !service.selector.is_empty()
             && service.selector.iter().all(|(key, value)| labels[key] == **value)
     };
-    let services = state.services.within(namespace).map(|(_, service)| service);
+    let services = state.services.within(namespace).map(|(_, service)| &service.view);
     services.filter(|service| selects(service) && !named.contains(&&service.name)).map(|s| s.name.clone()).collect()
 }

@@ -44,7 +44,10 @@ impl Run<'_> {
         if gate::open(&self.next.gates) && self.next.hold.is_none() {
             self.next.gates_at_start = Some(self.plan.gates.clone());
             self.enter(Phase::Progressing);
-            self.event("ReleaseStarted", false, format!("version {} starts", candidate.version));
+            // Where nobody had to wait, what was requested and what starts is one thing.
+            self.events.retain(|event| event.reason != "ReleaseRequested");
+            let note = format!("version {} ({}) starts", candidate.version, candidate.revision);
+            self.event("ReleaseStarted", false, note);
             self.enter_step(0);
             return Turn::Again;
         }

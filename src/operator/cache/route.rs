@@ -5,13 +5,15 @@ use kube::api::DynamicObject;
 use lockkeeper_engine::world::RouteView;
 use serde_json::Value;
 
-use super::view::{authorship, text};
+use super::view::{Compact, authorship, text};
 
-/// An HTTPRoute.
+/// An HTTPRoute; `view.rules` is null.
 #[derive(Clone, Debug)]
 pub struct RouteEntry {
     /// What is kept.
     pub view: RouteView,
+    /// The rules.
+    pub rules: Compact,
     generation: Option<i64>,
 }
 
@@ -23,11 +25,12 @@ pub fn route(object: &DynamicObject, before: Option<&RouteEntry>, now: Timestamp
     let since = before.filter(|before| before.generation == generation).and_then(|before| before.view.accepted);
     RouteEntry {
         generation,
+        rules: Compact::new(&object.data["spec"]["rules"]),
         view: RouteView {
             name: text(&metadata.name),
             resource_version: text(&metadata.resource_version),
             deleting: metadata.deletion_timestamp.is_some(),
-            rules: object.data["spec"]["rules"].clone(),
+            rules: Value::Null,
             accepted: matches!(verdict, Verdict::Accepted).then(|| since.unwrap_or(now)),
             complaint: match verdict {
                 Verdict::Accepted | Verdict::Outstanding => None,

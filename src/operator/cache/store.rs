@@ -41,20 +41,19 @@ pub struct Version {
 enum Slot<V> {
     Held {
         version: Version,
-        value: V,
+        /// Elsewhere, because half of a map's places are empty.
+        value: Box<V>,
     },
     /// We have deleted the object, and the watch has not said so yet.
-    Gone {
-        uid: String,
-    },
+    Gone { uid: String },
 }
 
 /// Objects of one kind.
 #[derive(Debug)]
 pub struct Store<V> {
     slots: BTreeMap<Key, Slot<V>>,
-    /// Names by namespace and the object that they belong to, for kinds that belong to one.
-    by_owner: BTreeMap<Key, BTreeSet<String>>,
+    /// Names, sorted, by namespace and the object that they belong to, for kinds that belong to one.
+    by_owner: BTreeMap<Key, Vec<String>>,
     owner: fn(&V) -> Option<&str>,
 }
 
@@ -76,9 +75,12 @@ impl<V> Store<V> {
         };
         self.unlink(&key);
         if let Some(owner) = (self.owner)(&value) {
-            self.by_owner.entry(Key::new(&key.namespace, owner)).or_default().insert(key.name.clone());
+            let names = self.by_owner.entry(Key::new(&key.namespace, owner)).or_default();
+            if let Err(place) = names.binary_search(&key.name) {
+                names.insert(place, key.name.clone());
+            }
         }
-        self.slots.insert(key, Slot::Held { version, value });
+        self.slots.insert(key, Slot::Held { version, value: Box::new(value) });
         true
     }
 
@@ -119,7 +121,7 @@ impl<V> Store<V> {
         let Some(owner) = (self.owner)(value) else { return };
         let owner = Key::new(&key.namespace, owner);
         if let Some(names) = self.by_owner.get_mut(&owner) {
-            names.remove(&key.name);
+            names.retain(|name| *name != key.name);
             if names.is_empty() {
                 self.by_owner.remove(&owner);
             }
@@ -153,7 +155,7 @@ impl<V> Store<V> {
     pub fn within<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (&'a Key, &'a V)> {
         self.slots.range(Key::new(namespace, "")..).take_while(move |(key, _)| key.namespace == namespace).filter_map(
             |(key, slot)| match slot {
-                Slot::Held { value, .. } => Some((key, value)),
+                Slot::Held { value, .. } => Some((key, value.as_ref())),
                 Slot::Gone { .. } => None,
             },
         )
@@ -162,7 +164,7 @@ impl<V> Store<V> {
     /// All objects.
     pub fn all(&self) -> impl Iterator<Item = (&Key, &V)> {
         self.slots.iter().filter_map(|(key, slot)| match slot {
-            Slot::Held { value, .. } => Some((key, value)),
+            Slot::Held { value, .. } => Some((key, value.as_ref())),
             Slot::Gone { .. } => None,
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! Ten thousand Releases fit into little memory because of this page: templates are kept as compact text, and only where they can be needed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, marker::PhantomData};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference};
@@ -10,42 +10,52 @@ use kube::api::DynamicObject;
 use lockkeeper_api::names::{BORROWED, FIELD_MANAGER, PIN, POD_TEMPLATE_HASH, RELEASE, ROLE};
 use lockkeeper_engine::{
     contest, template_digest, version_digest,
-    world::{Authorship, DeploymentView, ReplicaSetView, Role, SavedTemplate, ServiceView, Undone},
+    world::{Authorship, DeploymentView, ReplicaSetView, Role, SavedTemplate, ServiceView, Template, Undone},
 };
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::store::Version;
 
-/// A JSON value as compact text; as a tree it would take ten times the memory.
+/// Data as compact JSON text; as a tree it would take ten times the memory.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Compact(Box<str>);
+pub struct Compact<T = Value>(Box<str>, PhantomData<fn() -> T>);
 
-impl Compact {
-    fn new(value: &Value) -> Self {
-        Self(value.to_string().into())
+impl<T: Serialize + DeserializeOwned + Default> Compact<T> {
+    pub(super) fn new(data: &T) -> Self {
+        Self(serde_json::to_string(data).unwrap_or_default().into(), PhantomData)
     }
 
-    /// The value.
-    pub fn value(&self) -> Value {
-        // It was written from a value, and so can be read.
+    /// The data.
+    pub fn get(&self) -> T {
+        // It was written from such data, and so can be read.
         serde_json::from_str(&self.0).unwrap_or_default()
     }
 }
 
-/// A Deployment; `view.template` is null.
+/// A Deployment; `view.template` and `view.selector` are null.
 #[derive(Clone, Debug)]
 pub struct DeploymentEntry {
     /// What is kept.
     pub view: DeploymentView,
     /// The template.
     pub template: Compact,
+    /// The selector.
+    pub selector: Compact,
 }
 
-/// A ReplicaSet; `view.template` and `view.controlled` are left open.
+impl DeploymentEntry {
+    /// The whole view.
+    pub fn whole(&self) -> DeploymentView {
+        DeploymentView { template: self.template.get(), selector: self.selector.get(), ..self.view.clone() }
+    }
+}
+
+/// A ReplicaSet; `view.template` and `view.controlled` are left open. Deployments have many, most of them of former versions.
 #[derive(Clone, Debug)]
 pub struct ReplicaSetEntry {
     /// What is kept.
-    pub view: ReplicaSetView,
+    pub view: Compact<ReplicaSetView>,
     /// Name of the Deployment that it refers to as owner.
     pub deployment: Option<String>,
     /// UID of that Deployment.
@@ -55,18 +65,25 @@ pub struct ReplicaSetEntry {
     /// The Release whose label it carries.
     pub release: Option<String>,
     /// The template, if it has replicas or is ours.
-    pub template: Option<Compact>,
+    pub template: Option<Template>,
 }
 
-/// A saved template; `view.template` is null.
+/// A saved template.
 #[derive(Clone, Debug)]
 pub struct SavedEntry {
     /// What is kept.
     pub view: SavedTemplate,
     /// Name of the Deployment.
     pub deployment: Option<String>,
-    /// The template.
-    pub template: Compact,
+}
+
+/// A Service; `view.ports` is null.
+#[derive(Clone, Debug)]
+pub struct ServiceEntry {
+    /// What is kept.
+    pub view: ServiceView,
+    /// The ports.
+    pub ports: Compact,
 }
 
 /// The ready pods of one EndpointSlice.
@@ -99,6 +116,7 @@ pub fn deployment(object: &DynamicObject, before: Option<&DeploymentEntry>, now:
     let same = before.filter(|before| before.template == compact);
     DeploymentEntry {
         template: compact,
+        selector: Compact::new(&spec["selector"]),
         view: DeploymentView {
             name: text(&metadata.name),
             uid: text(&metadata.uid),
@@ -110,7 +128,7 @@ pub fn deployment(object: &DynamicObject, before: Option<&DeploymentEntry>, now:
             recreate: spec["strategy"]["type"] == "Recreate",
             min_ready_seconds: number(&spec["minReadySeconds"]).unwrap_or_default(),
             marks: marks.map(|(key, value)| (key.clone(), value.clone())).collect(),
-            selector: spec["selector"].clone(),
+            selector: Value::Null,
             template: Value::Null,
             digest: same.map_or_else(|| template_digest(template), |same| same.view.digest.clone()),
             status_replicas: number(&status["replicas"]).unwrap_or_default(),
@@ -131,15 +149,19 @@ pub fn replica_set(object: &DynamicObject, before: Option<&ReplicaSetEntry>) -> 
     let labels = metadata.labels.clone().unwrap_or_default();
     let owner = owning_deployment(metadata);
     let role = labels.get(ROLE).and_then(|role| Role::parse(role));
-    let compact = Compact::new(template);
-    let same = before.filter(|before| before.template.as_ref() == Some(&compact)).map(|before| &before.view);
+    let held = Template::from(template);
+    let same = before.filter(|before| before.template.as_ref() == Some(&held)).map(|before| before.view.get());
+    let (digest, version) = match same {
+        Some(same) => (same.digest, same.version),
+        None => (template_digest(template), version_digest(template)),
+    };
     ReplicaSetEntry {
         deployment: owner.map(|owner| owner.name.clone()),
         deployment_uid: owner.map(|owner| owner.uid.clone()),
         controlled: owner.is_some_and(|owner| owner.controller == Some(true)),
         release: labels.get(RELEASE).cloned(),
-        template: (replicas > 0 || role.is_some()).then_some(compact),
-        view: ReplicaSetView {
+        template: (replicas > 0 || role.is_some()).then_some(held),
+        view: Compact::new(&ReplicaSetView {
             name: text(&metadata.name),
             uid: text(&metadata.uid),
             resource_version: text(&metadata.resource_version),
@@ -150,15 +172,15 @@ pub fn replica_set(object: &DynamicObject, before: Option<&ReplicaSetEntry>) -> 
             hash: spec["selector"]["matchLabels"][POD_TEMPLATE_HASH].as_str().unwrap_or_default().into(),
             labels,
             template_labels: strings(&template["metadata"]["labels"]),
-            digest: same.map_or_else(|| template_digest(template), |same| same.digest.clone()),
-            version: same.map_or_else(|| version_digest(template), |same| same.version.clone()),
+            digest,
+            version,
             images: images(&template["spec"]),
             template: None,
             replicas,
             existing: if is_current(metadata, status) { counted } else { counted.max(replicas) },
             available: number(&status["availableReplicas"]).unwrap_or_default(),
             created: metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
-        },
+        }),
     }
 }
 
@@ -168,21 +190,20 @@ pub fn saved(object: &DynamicObject) -> SavedEntry {
     let hash = metadata.labels.as_ref().and_then(|labels| labels.get(POD_TEMPLATE_HASH)).cloned();
     SavedEntry {
         deployment: owning_deployment(metadata).map(|owner| owner.name.clone()),
-        template: Compact::new(&object.data["data"]["template"]),
         view: SavedTemplate {
             name: text(&metadata.name),
             uid: text(&metadata.uid),
             resource_version: text(&metadata.resource_version),
             hash: hash.unwrap_or_default(),
-            template: Value::Null,
+            template: Template::from(&object.data["data"]["template"]),
         },
     }
 }
 
 /// A Service as seen at `now`, without its endpoints; `before` is how it was.
-pub fn service(object: &DynamicObject, before: Option<&ServiceView>, now: Timestamp) -> ServiceView {
+pub fn service(object: &DynamicObject, before: Option<&ServiceEntry>, now: Timestamp) -> ServiceEntry {
     let (metadata, spec) = (&object.metadata, &object.data["spec"]);
-    ServiceView {
+    let view = ServiceView {
         name: text(&metadata.name),
         uid: text(&metadata.uid),
         resource_version: text(&metadata.resource_version),
@@ -190,12 +211,13 @@ pub fn service(object: &DynamicObject, before: Option<&ServiceView>, now: Timest
         ours: metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(RELEASE)),
         selector: strings(&spec["selector"]),
         pin: metadata.annotations.as_ref().and_then(|annotations| annotations.get(PIN)).cloned(),
-        ports: spec["ports"].clone(),
+        ports: Value::Null,
         headless: spec["clusterIP"] == "None",
         ready: Vec::new(),
         ready_since: None,
-        authorship: authorship(metadata, "/f:spec/f:selector", before.map(|b| &b.authorship), now),
-    }
+        authorship: authorship(metadata, "/f:spec/f:selector", before.map(|b| &b.view.authorship), now),
+    };
+    ServiceEntry { ports: Compact::new(&spec["ports"]), view }
 }
 
 /// An EndpointSlice as seen at `now`; `before` is how it was.

@@ -20,8 +20,7 @@ fn deployment(image: &str, paused_by: Option<&str>) -> DeploymentView {
         "metadata": {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "7", "annotations": annotations},
         "spec": {"replicas": 2, "paused": true, "selector": {"matchLabels": {"app": "web"}}, "template": template(image)},
     }));
-    let entry = view::deployment(&object.unwrap(), None, Timestamp::UNIX_EPOCH);
-    DeploymentView { template: entry.template.value(), ..entry.view }
+    view::deployment(&object.unwrap(), None, Timestamp::UNIX_EPOCH).whole()
 }
 
 fn replica_set(image: &str, replicas: u32, role: Option<Role>) -> ReplicaSetView {
@@ -34,7 +33,7 @@ fn replica_set(image: &str, replicas: u32, role: Option<Role>) -> ReplicaSetView
         "spec": {"replicas": replicas, "selector": {"matchLabels": {"pod-template-hash": image}}, "template": template(image)},
         "status": {"replicas": replicas},
     }));
-    ReplicaSetView { controlled: role.is_none(), ..view::replica_set(&object.unwrap(), None).view }
+    ReplicaSetView { controlled: role.is_none(), ..view::replica_set(&object.unwrap(), None).view.get() }
 }
 
 fn check(deployment: &DeploymentView, replica_sets: &[ReplicaSetView], expected: Remedy) {

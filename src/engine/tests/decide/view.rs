@@ -7,7 +7,7 @@ use lockkeeper_engine::{
     plan::{Plan, WorkloadPlan},
     template_digest, version_digest,
     world::{
-        Authorship, CrashView, DeploymentView, ReplicaSetView, Role, RouteView, SavedTemplate, ServiceView,
+        Authorship, CrashView, DeploymentView, ReplicaSetView, Role, RouteView, SavedTemplate, ServiceView, Template,
         WorkloadView,
     },
     write::Kind,
@@ -114,7 +114,7 @@ fn replica_set(object: &Value, uid: Option<&str>, work: &WorkloadPlan, plan: &Pl
         digest: template_digest(&spec["template"]),
         version: version_digest(&spec["template"]),
         images: containers.map(|container| (text(&container["name"]), text(&container["image"]))).collect(),
-        template: (replicas > 0 || role.is_some()).then(|| spec["template"].clone()),
+        template: (replicas > 0 || role.is_some()).then(|| Template::from(&spec["template"])),
         replicas,
         existing: if current(object) { counted } else { counted.max(replicas) },
         available: number(&status["availableReplicas"]),
@@ -163,7 +163,7 @@ fn saved(object: &Value) -> SavedTemplate {
         uid: text(&metadata["uid"]),
         resource_version: text(&metadata["resourceVersion"]),
         hash: text(&metadata["labels"][POD_TEMPLATE_HASH]),
-        template: object["data"]["template"].clone(),
+        template: Template::from(&object["data"]["template"]),
     }
 }
 

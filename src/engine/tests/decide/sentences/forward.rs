@@ -22,15 +22,7 @@ fn a_release_goes_step_by_step_to_the_end_and_leaves_nothing_behind() {
     let phases: Vec<_> = lab.events.iter().map(|event| event.reason.as_str()).collect();
     assert_eq!(
         phases,
-        [
-            "StableFound",
-            "ReleaseRequested",
-            "ReleaseStarted",
-            "WeightIncreased",
-            "WeightIncreased",
-            "Promoted",
-            "Succeeded"
-        ]
+        ["StableFound", "ReleaseStarted", "WeightIncreased", "WeightIncreased", "Promoted", "Succeeded"]
     );
     let release = lab.release().unwrap();
     assert_eq!(release.metadata.finalizers, None);

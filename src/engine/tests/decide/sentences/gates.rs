@@ -33,6 +33,16 @@ fn approvals_are_of_distinct_people() {
 }
 
 #[test]
+fn a_release_that_waits_is_told_before_it_starts() {
+    let gates = json!({"approvals": [{"name": "gate", "before": "Start", "required": 1}]});
+    let mut lab = asked(json!([{"setWeight": 10}, {"pause": {}}]), json!({"gates": gates}));
+    let told = |lab: &Lab, reason: &str| lab.events.iter().any(|event| event.reason == reason);
+    assert!(told(&lab, "ReleaseRequested") && !told(&lab, "ReleaseStarted"));
+    approve(&mut lab, "ann");
+    assert!(told(&lab, "ReleaseStarted"));
+}
+
+#[test]
 fn an_approval_that_is_older_than_the_release_was_for_another_of_its_name() {
     let gates = json!({"approvals": [{"name": "gate", "before": "Start", "required": 1}]});
     let mut lab = asked(json!([{"setWeight": 10}, {"pause": {}}]), json!({"gates": gates}));
