@@ -27,6 +27,7 @@ pub use self::{
     kind::{Kind, Served},
     object::{Key, Object},
     patch::Patch,
+    schema::faults,
     selector::{Selector, selects, selects_plain},
     server::{Caller, Observer, Part, Preconditions, Server, scale},
     service::{Answer, Disposition, Fault, Link, Service, Shared},

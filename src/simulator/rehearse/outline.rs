@@ -1,0 +1,1 @@
+//! What can be said of a release before anything runs: when, how long at least, which gates.
