@@ -21,6 +21,7 @@ mod manifest;
 mod outcome;
 pub mod outline;
 mod recording;
+mod report;
 pub mod scenario;
 mod source;
 mod stage;
@@ -31,6 +32,7 @@ pub use self::{
     manifest::{Fault, Manifest},
     outcome::{Beat, BeatKind, Ended, Loss, Plot, Point, Rehearsal},
     recording::{Recording, RecordingError},
+    report::{Report, ReportError, Selection, Sheet},
     scenario::{End, Scenario, ScenarioError},
     stage::{PlayError, play},
 };

@@ -67,7 +67,11 @@ impl Cast {
         }
         let decisions = manifest.of(Kind::Decision);
         cast.decisions.extend(
-            decisions.filter(|decision| namespace(decision) == home && decision["spec"]["release"] == case.plan.name.as_str()).cloned(),
+            decisions
+                .filter(|decision| {
+                    namespace(decision) == home && decision["spec"]["release"] == case.plan.name.as_str()
+                })
+                .cloned(),
         );
         cast.objects.push(written);
         if !manifest.ignored.is_empty() {
@@ -135,7 +139,8 @@ impl Cast {
         let pins = plan.pins.iter().map(String::as_str);
         for service in stable.chain(pins) {
             let object = manifest.find(Kind::Service, home, service).map(bare).unwrap_or_else(|| {
-                self.assumed.push(format!("Service {service} is not among the files: one that selects the pods is made up"));
+                self.assumed
+                    .push(format!("Service {service} is not among the files: one that selects the pods is made up"));
                 json!({
                     "apiVersion": "v1", "kind": "Service", "metadata": {"name": service, "namespace": home},
                     "spec": {"selector": selector, "ports": [{"port": 80, "targetPort": 8080}]},
@@ -145,7 +150,8 @@ impl Cast {
         }
         for route in &plan.routes {
             let object = manifest.find(Kind::HTTPRoute, home, route).map(bare).unwrap_or_else(|| {
-                self.assumed.push(format!("HTTPRoute {route} is not among the files: one with this one backend is made up"));
+                self.assumed
+                    .push(format!("HTTPRoute {route} is not among the files: one with this one backend is made up"));
                 let backend = plan.services.as_ref().map(|services| services.stable.as_str()).unwrap_or_default();
                 json!({
                     "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
@@ -200,7 +206,8 @@ fn earlier(image: &str) -> String {
 }
 
 fn made_up_deployment(home: &str, called: &str, images: &BTreeMap<String, String>, replicas: u32) -> Value {
-    let container = |(name, image): (&String, &String)| json!({"name": name, "image": image, "ports": [{"containerPort": 8080}]});
+    let container =
+        |(name, image): (&String, &String)| json!({"name": name, "image": image, "ports": [{"containerPort": 8080}]});
     let mut containers: Vec<Value> = images.iter().map(container).collect();
     if containers.is_empty() {
         containers.push(container((&"app".to_owned(), &format!("registry.example.com/{called}:new"))));

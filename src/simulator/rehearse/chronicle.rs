@@ -161,10 +161,20 @@ impl Log {
                     format!("check {} succeeds{value}", check.name)
                 }
                 CheckOutcome::Failure => {
-                    format!("check {} fails, {} so far: {}", check.name, check.failures, why.unwrap_or("no reason given"))
+                    format!(
+                        "check {} fails, {} so far: {}",
+                        check.name,
+                        check.failures,
+                        why.unwrap_or("no reason given")
+                    )
                 }
                 CheckOutcome::Error => {
-                    format!("check {} gets no answer, {} in a row: {}", check.name, check.errors, why.unwrap_or_default())
+                    format!(
+                        "check {} gets no answer, {} in a row: {}",
+                        check.name,
+                        check.errors,
+                        why.unwrap_or_default()
+                    )
                 }
                 CheckOutcome::NoData => format!("check {} waits: {}", check.name, why.unwrap_or("no data")),
             };

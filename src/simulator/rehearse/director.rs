@@ -10,11 +10,11 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use lockkeeper_api::Release;
 use lockkeeper_api::{
     decision::Verdict,
     release::{ApprovalGate, GateKind, GateState, Phase, ReleaseStatus, Step, Strategy},
 };
-use lockkeeper_api::Release;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -166,7 +166,8 @@ impl Director {
                 }
             }
         }
-        let pending = waiting.iter().any(|task| task.every.is_none() && self.log.lock().moments.contains_key(&task.since));
+        let pending =
+            waiting.iter().any(|task| task.every.is_none() && self.log.lock().moments.contains_key(&task.since));
         self.busy.store(pending, Relaxed);
         self.tasks = waiting;
         next
@@ -239,12 +240,20 @@ impl Director {
         }
         match self.people.otherwise {
             Otherwise::Nobody => Vec::new(),
-            Otherwise::Yes => approvers(gate).into_iter().map(|person| (person, self.people.after, Verdict::Approve)).collect(),
+            Otherwise::Yes => {
+                approvers(gate).into_iter().map(|person| (person, self.people.after, Verdict::Approve)).collect()
+            }
         }
     }
 
     /// Somebody ends a pause without duration.
-    fn resume(&mut self, turn: &mut Turn<'_>, release: &Release, status: &ReleaseStatus, revision: &str) -> Option<Timestamp> {
+    fn resume(
+        &mut self,
+        turn: &mut Turn<'_>,
+        release: &Release,
+        status: &ReleaseStatus,
+        revision: &str,
+    ) -> Option<Timestamp> {
         let step = status.step.as_ref().filter(|_| status.phase == Phase::Paused)?;
         let Strategy::Canary(canary) = &release.spec.strategy;
         let Some(Step::Pause(pause)) = canary.steps.get(step.index as usize) else { return None };
@@ -329,21 +338,27 @@ fn share(objects: &Snapshot, in_force: &BTreeMap<Key, Vec<Value>>, work: &Work, 
     let part = |service: &str| {
         let service = objects.get(&Key::new(Kind::Service, work.namespace(), service))?;
         let pods = objects.within(Kind::Pod, work.namespace());
-        let selected = pods.filter(|pod| serves(pod) && selects_plain(&service["spec"]["selector"], &pod["metadata"]["labels"]));
-        let (all, new) = selected.fold((0u32, 0u32), |(all, new), pod| (all + 1, new + u32::from(is_new(&pod["spec"], images))));
+        let selected =
+            pods.filter(|pod| serves(pod) && selects_plain(&service["spec"]["selector"], &pod["metadata"]["labels"]));
+        let (all, new) =
+            selected.fold((0u32, 0u32), |(all, new), pod| (all + 1, new + u32::from(is_new(&pod["spec"], images))));
         (all > 0).then(|| f64::from(new) / f64::from(all))
     };
     if !work.routed() {
         return part(stable);
     }
-    let rules = work.routes.iter().filter_map(|route| in_force.get(&Key::new(Kind::HTTPRoute, work.namespace(), route.as_str()))?.first());
+    let rules = work
+        .routes
+        .iter()
+        .filter_map(|route| in_force.get(&Key::new(Kind::HTTPRoute, work.namespace(), route.as_str()))?.first());
     let shares = rules.flat_map(list).filter_map(|rule| {
         let backends = list(&rule["backendRefs"]).iter().filter_map(|backend| {
             let service = text(&backend["name"]);
             let ours = service == stable || service == canary;
             ours.then(|| (backend["weight"].as_f64().unwrap_or(1.0), part(service).unwrap_or_default()))
         });
-        let (total, new) = backends.fold((0.0, 0.0), |(total, new), (weight, part)| (total + weight, new + weight * part));
+        let (total, new) =
+            backends.fold((0.0, 0.0), |(total, new), (weight, part)| (total + weight, new + weight * part));
         (total > 0.0).then(|| new / total)
     });
     shares.reduce(f64::max)

@@ -123,7 +123,8 @@ impl Ledger {
         let mut flow = Flow::default();
         for pair in edges.windows(2) {
             let (start, end) = (pair[0], pair[1]);
-            let requests = self.load_at(start) * Duration::try_from(end.duration_since(start)).unwrap_or_default().as_secs_f64();
+            let requests =
+                self.load_at(start) * Duration::try_from(end.duration_since(start)).unwrap_or_default().as_secs_f64();
             let share = self.share_at(start);
             let add = |count: &mut Count, requests: f64, rate: f64| {
                 count.requests += requests;

@@ -124,13 +124,7 @@ impl Reading<'_> {
         }
         let title = title(&kind, &object, self.namespace);
         let mut fault = |path: &str, message: String| {
-            self.faults.push(Fault {
-                file: file.into(),
-                document,
-                object: title.clone(),
-                path: path.into(),
-                message,
-            });
+            self.faults.push(Fault { file: file.into(), document, object: title.clone(), path: path.into(), message });
         };
         if api_version.is_empty() || kind.is_empty() {
             return fault("", "has no apiVersion and kind: this is no Kubernetes object".into());

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::scenario::End;
+use super::{advice::Warning, scenario::End};
 
 /// One version, played to its end.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,7 +26,7 @@ pub struct Rehearsal {
     /// What was made up or taken for granted.
     pub assumed: Vec<String>,
     /// What only playing it shows.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 impl Rehearsal {

@@ -28,7 +28,9 @@ pub enum RecordingError {
     #[error("is no answer to a Prometheus range query (/api/v1/query_range): {0}")]
     Json(String),
     /// It is not known which check a series belongs to.
-    #[error("a series has no label check, and the file has {0} series: give one with --metrics CHECK=FILE, or label them")]
+    #[error(
+        "a series has no label check, and the file has {0} series: give one with --metrics CHECK=FILE, or label them"
+    )]
     Nameless(usize),
     /// There is nothing in it.
     #[error("has no values")]
@@ -103,7 +105,8 @@ impl Recording {
                 ([time, value], Some(name)) => (*time, name, *value),
                 (_, _) => return Err(fault("it does not have three fields")),
             };
-            let time = seconds(time).ok_or_else(|| fault("the time is neither seconds nor like 2026-01-06T09:00:00Z"))?;
+            let time =
+                seconds(time).ok_or_else(|| fault("the time is neither seconds nor like 2026-01-06T09:00:00Z"))?;
             let value: f64 = value.parse().map_err(|_| fault("the value is no number"))?;
             recording.series.entry(name.to_owned()).or_default().push((time, value));
         }

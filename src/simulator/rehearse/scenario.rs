@@ -162,12 +162,7 @@ pub struct People {
 
 impl Default for People {
     fn default() -> Self {
-        Self {
-            otherwise: Otherwise::Yes,
-            after: Duration::from_secs(300),
-            approvals: Vec::new(),
-            acts: Vec::new(),
-        }
+        Self { otherwise: Otherwise::Yes, after: Duration::from_secs(300), approvals: Vec::new(), acts: Vec::new() }
     }
 }
 

@@ -149,7 +149,8 @@ impl Source {
                 Answer::Given(value) => Sample::from(*value),
                 Answer::Recorded => {
                     let first = state.ledger.first().map(|first| now.duration_since(first).as_secs_f64());
-                    let name = if question.samples { format!("{}:samples", question.check) } else { question.check.clone() };
+                    let name =
+                        if question.samples { format!("{}:samples", question.check) } else { question.check.clone() };
                     first.and_then(|after| self.recording.at(&name, after)).map_or(EMPTY, Sample::from)
                 }
                 Answer::Computed(asked) => compute(asked, &state.ledger, new, now),
@@ -219,7 +220,9 @@ fn compute(asked: &Asked, ledger: &Ledger, new: bool, now: Timestamp) -> Sample 
                 (Subject::Everybody, _) if of_new.requests >= 0.01 * both.requests => {
                     ledger.conduct(now).latency_seconds.max(ledger.stable_conduct().latency_seconds)
                 }
-                (Subject::Candidate | Subject::Everybody | Subject::Stable, _) => ledger.stable_conduct().latency_seconds,
+                (Subject::Candidate | Subject::Everybody | Subject::Stable, _) => {
+                    ledger.stable_conduct().latency_seconds
+                }
             };
             Sample::from(if milliseconds { 1000.0 * slow } else { slow })
         }

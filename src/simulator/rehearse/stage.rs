@@ -94,7 +94,7 @@ pub fn play(
         stage.warm_up().await?;
         stage.ask();
         let end = stage.run(scenario.limit.into()).await?;
-        Ok(stage.close(case, scenario, recording, played, end))
+        Ok(stage.close(case, played, end))
     })
 }
 
@@ -127,8 +127,7 @@ impl Stage {
         let clock = clock_from(start.checked_sub(WARM_UP).map_err(|_| PlayError::Start)?);
         let log = SharedLog::new(Mutex::new(Log::default()));
         let ledger = Ledger::new(start, scenario.load(), scenario.stable, played.requests.clone());
-        let state =
-            Arc::new(Mutex::new(State { ledger, health: Health::default(), measured: BTreeMap::new() }));
+        let state = Arc::new(Mutex::new(State { ledger, health: Health::default(), measured: BTreeMap::new() }));
         let trace: SharedTrace = Arc::new(Mutex::new(Trace::new(false)));
         let mut server = Server::default();
         server.observe(Chronicle { release: cast.release.clone(), log: log.clone() });
@@ -272,7 +271,7 @@ impl Stage {
     }
 
     /// What came of it.
-    fn close(self, case: &Case, scenario: &Scenario, recording: &Recording, played: &Played<'_>, end: End) -> Rehearsal {
+    fn close(self, case: &Case, played: &Played<'_>, end: End) -> Rehearsal {
         let now = self.now();
         let log = self.log.lock();
         let state = self.state.lock();
@@ -300,9 +299,13 @@ impl Stage {
             failed: flow.new.failed,
             largest_share: 100.0 * state.ledger.largest_share(),
         };
-        let timeline =
-            log.beats.iter().map(|(at, kind, text)| Beat { at: *at, after: after(*at), kind: *kind, text: text.clone() });
-        let warnings = advice::of_play(case, scenario, recording, &self.questions, &log.status, &ended);
+        let timeline = log.beats.iter().map(|(at, kind, text)| Beat {
+            at: *at,
+            after: after(*at),
+            kind: *kind,
+            text: text.clone(),
+        });
+        let warnings = advice::of_play(&self.questions, &log.status, &ended);
         Rehearsal {
             release: case.title(),
             version: played.name.to_owned(),
@@ -382,12 +385,15 @@ fn install(shared: &Shared, objects: Vec<Value>) -> Result<(), PlayError> {
     namespaces.retain(|name| !name.is_empty());
     namespaces.sort_unstable();
     namespaces.dedup();
-    let (given, others): (Vec<Value>, Vec<Value>) = objects.into_iter().partition(|object| object["kind"] == "Namespace");
+    let (given, others): (Vec<Value>, Vec<Value>) =
+        objects.into_iter().partition(|object| object["kind"] == "Namespace");
     let mut all: Vec<Value> = Vec::new();
     for name in namespaces {
-        let mut own = given.iter().find(|object| crate::api::object::name(object) == name).cloned().unwrap_or_else(
-            || json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
-        );
+        let mut own = given
+            .iter()
+            .find(|object| crate::api::object::name(object) == name)
+            .cloned()
+            .unwrap_or_else(|| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
         own["metadata"]["labels"]["kubernetes.io/metadata.name"] = name.into();
         all.push(own);
     }

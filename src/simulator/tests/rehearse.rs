@@ -13,9 +13,19 @@ fn thin() {
     for case in Case::all(&manifest) {
         for played in scenario.versions_played() {
             let started = std::time::Instant::now();
-            let rehearsal = play(&manifest, &case, &scenario, &Recording::default(), &played, "2026-11-24T10:00:00Z".parse().unwrap()).unwrap();
+            let rehearsal = play(
+                &manifest,
+                &case,
+                &scenario,
+                &Recording::default(),
+                &played,
+                "2026-11-24T10:00:00Z".parse().unwrap(),
+            )
+            .unwrap();
             println!("--- {} {} {:?}", rehearsal.release, rehearsal.version, rehearsal.end);
-            for beat in &rehearsal.timeline { println!("{:>10.1} {:?} {}", beat.after, beat.kind, beat.text); }
+            for beat in &rehearsal.timeline {
+                println!("{:>10.1} {:?} {}", beat.after, beat.kind, beat.text);
+            }
             println!("{:?} {:?}", rehearsal.loss, started.elapsed());
         }
     }

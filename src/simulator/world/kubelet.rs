@@ -35,11 +35,7 @@ pub struct Kubelet {
 impl Kubelet {
     /// Nodes whose pods behave as this says of their image.
     pub fn new(behaviour: impl Fn(&str) -> Behaviour + Send + 'static) -> Self {
-        Self {
-            caller: Caller::new(User::controller("kubelet")),
-            pods: BTreeMap::new(),
-            behaviour: Box::new(behaviour),
-        }
+        Self { caller: Caller::new(User::controller("kubelet")), pods: BTreeMap::new(), behaviour: Box::new(behaviour) }
     }
 }
 
