@@ -25,6 +25,7 @@ mod report;
 pub mod scenario;
 mod source;
 mod stage;
+mod tasks;
 
 pub use self::{
     case::Case,

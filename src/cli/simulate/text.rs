@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use jiff::tz::TimeZone;
-use lockkeeper_simulator::rehearse::{BeatKind, Rehearsal, Report, Sheet, advice::Warning, scenario::End};
+use lockkeeper_simulator::rehearse::{BeatKind, Rehearsal, Report, Sheet, advice::Warning};
 
 /// A report.
 pub fn report(report: &Report) -> String {
@@ -66,23 +66,18 @@ pub fn summary(rehearsal: &Rehearsal) -> Vec<(&'static str, String)> {
         (false, expected) => format!("EXPECTED {expected:?}"),
     };
     let mut lines = vec![("verdict", format!("{:?} after {}, {expected}", end.end, span(end.ended_after)))];
+    let since = if end.worse_after.is_some() { "first bad request" } else { "first traffic" };
     match (end.detected_after, end.back_after) {
         (Some(found), Some(back)) => lines.push((
             "time to rollback",
-            format!(
-                "{} from the first bad request until all traffic was back; decided after {}",
-                span(back),
-                span(found)
-            ),
+            format!("{} from its {since} until all traffic was back; decided after {}", span(back), span(found)),
         )),
-        (Some(found), None) => {
-            lines.push((
-                "time to rollback",
-                format!("decided {} after the first bad request; traffic was not back", span(found)),
-            ));
-        }
-        (None, _) if end.end == End::Succeeded || loss.failed == 0.0 => {}
-        (None, _) => lines.push(("time to rollback", "it never went back".into())),
+        (Some(found), None) => lines.push((
+            "time to rollback",
+            format!("decided {} after its {since}; traffic was not all back yet", span(found)),
+        )),
+        (None, _) if end.worse_after.is_some() => lines.push(("time to rollback", "it never went back".into())),
+        (None, _) => {}
     }
     lines.push((
         "requests",

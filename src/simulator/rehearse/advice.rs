@@ -11,6 +11,8 @@ mod calendar;
 mod capacity;
 mod checks;
 mod people;
+#[cfg(test)]
+mod tests;
 
 use jiff::Timestamp;
 use lockkeeper_api::release::ReleaseStatus;

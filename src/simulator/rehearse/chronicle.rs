@@ -41,6 +41,13 @@ impl Log {
         self.beats.push((at, kind, text.into()));
     }
 
+    /// Whether this was what was said of phase or step last.
+    fn said(&self, text: &str) -> bool {
+        let mut last = self.beats.iter().rev();
+        let last = last.find(|(_, kind, _)| matches!(kind, BeatKind::Phase | BeatKind::Step));
+        last.is_some_and(|(_, _, said)| said == text)
+    }
+
     /// A moment has come, unless it had already.
     pub fn moment(&mut self, moment: Moment, at: Timestamp) {
         self.moments.entry(moment).or_insert(at);
@@ -87,16 +94,16 @@ impl Log {
             *over = Some(at);
             self.tell(at, BeatKind::Back, "all traffic is back at the stable version");
         }
+        let stepped = self.stepped(at, last, next);
         if last.phase == next.phase {
-            self.stepped(at, last, next);
             return;
         }
         match next.phase {
-            Phase::Waiting => self.tell(at, BeatKind::Phase, next.message.clone()),
             Phase::Progressing | Phase::Paused => {
                 self.moment(Moment::Started, at);
-                self.stepped(at, last, next);
-                if next.phase == Phase::Paused {
+                // What gates say has been told, and what the step is.
+                let told = stepped || next.gates.iter().any(|gate| gate.state == GateState::Closed);
+                if next.phase == Phase::Paused && !told && !self.said(&next.message) {
                     self.tell(at, BeatKind::Phase, next.message.clone());
                 }
             }
@@ -112,17 +119,26 @@ impl Log {
             Phase::RolledBack | Phase::Aborted | Phase::Rejected | Phase::Invalid => {
                 self.tell(at, BeatKind::End, next.message.clone());
             }
-            Phase::RollingBack => {}
+            // Its gates tell why it waits, and going back has been told.
+            Phase::Waiting | Phase::RollingBack => {}
         }
     }
 
-    fn stepped(&mut self, at: Timestamp, last: &ReleaseStatus, next: &ReleaseStatus) {
-        let Some(step) = &next.step else { return };
-        if last.step.as_ref().map(|step| step.index) == Some(step.index) || next.phase == Phase::Promoting {
-            return;
+    /// Whether another step has begun, which is told.
+    fn stepped(&mut self, at: Timestamp, last: &ReleaseStatus, next: &ReleaseStatus) -> bool {
+        let Some(step) = &next.step else { return false };
+        let steps = matches!(next.phase, Phase::Progressing | Phase::Paused);
+        if !steps || last.step.as_ref().map(|step| step.index) == Some(step.index) {
+            return false;
         }
-        let desired = next.weight.map_or(0, |weight| weight.desired);
-        self.tell(at, BeatKind::Step, format!("step {} begins: {desired} % of the traffic wanted", step.position));
+        let [was, desired] = [last, next].map(|status| status.weight.map_or(0, |weight| weight.desired));
+        let text = match next.phase == Phase::Paused {
+            true => next.message.clone(),
+            false if was == desired => format!("step {}", step.position),
+            false => format!("step {}: to {desired} % of the traffic", step.position),
+        };
+        self.tell(at, BeatKind::Step, text);
+        true
     }
 
     fn gates(&mut self, at: Timestamp, last: &[GateStatus], next: &[GateStatus]) {

@@ -50,17 +50,11 @@ pub struct Task {
     /// What is done.
     pub act: Act,
     /// How often it is done again.
-    pub every: Option<(SignedDuration, fn(&Cue) -> Act)>,
-    /// What a repetition is made of.
-    pub cue: Arc<Cue>,
+    pub every: Option<(SignedDuration, Again)>,
 }
 
-/// What repeated acts are made of.
-#[derive(Debug, Default)]
-pub struct Cue {
-    /// What is in Git.
-    pub in_git: Vec<Value>,
-}
+/// Makes the same act anew.
+pub type Again = Arc<dyn Fn() -> Act + Send + Sync>;
 
 /// The director at work.
 pub struct Director {
@@ -147,13 +141,14 @@ impl Director {
             let due = since.map(|since| since + task.at);
             match due {
                 Some(due) if due <= turn.now => {
-                    if let Some((kind, says)) = &task.says {
-                        self.log.lock().tell(turn.now, *kind, says.clone());
+                    // A repetition is not told again.
+                    if let Some((kind, says)) = task.says.take() {
+                        self.log.lock().tell(turn.now, kind, says);
                     }
                     (task.act)(turn);
-                    if let Some((every, again)) = task.every {
+                    if let Some((every, again)) = task.every.clone() {
                         task.at += every;
-                        task.act = again(&task.cue);
+                        task.act = again();
                         next = earliest(next, due + every);
                         waiting.push_back(task);
                     }

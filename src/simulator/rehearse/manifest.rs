@@ -198,3 +198,76 @@ fn title(kind: &str, object: &Value, home: &str) -> String {
         name => format!("{kind} {home}/{name}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RELEASE: &str = "
+apiVersion: lockkeeper.dev/v1alpha1
+kind: Release
+metadata: {name: web, namespace: shop}
+spec:
+  workloads: [{ref: {kind: Deployment, name: web}, service: web}]
+  strategy: {canary: {steps: [{setWeight: 5}]}}
+";
+
+    fn faults(text: &str) -> Vec<String> {
+        let faults = Manifest::read(&[("a.yaml".into(), text.into())], "default").unwrap_err();
+        faults.iter().map(ToString::to_string).collect()
+    }
+
+    fn check(text: &str, fault: &str) {
+        assert_eq!(faults(text), [fault]);
+    }
+
+    #[test]
+    fn objects_of_all_documents_and_lists_are_read() {
+        let text = format!(
+            "# nothing\n---\n{RELEASE}---\napiVersion: v1\nkind: List\nitems:\n- {{apiVersion: v1, kind: Service, metadata: {{name: web}}}}\n\
+             - {{apiVersion: v1, kind: ConfigMap, metadata: {{name: web}}}}\n"
+        );
+        let manifest = Manifest::read(&[("a.yaml".into(), text)], "shop").unwrap();
+        assert!(manifest.find(Kind::Service, "shop", "web").is_some());
+        assert_eq!(manifest.ignored, ["ConfigMap shop/web"]);
+    }
+
+    #[test]
+    fn unknown_fields_and_wrong_values_are_named_by_file_document_and_path() {
+        check(
+            &format!("---\n{}", RELEASE.replace("service:", "servce:")),
+            "a.yaml, document 1 (Release shop/web): spec.workloads[0].servce: unknown field: there are canaryService, images, pin, ref, \
+             routes, service",
+        );
+        check(
+            &RELEASE.replace("setWeight: 5", "setWeight: 101"),
+            "a.yaml, document 1 (Release shop/web): spec.strategy.canary.steps[0].setWeight: Invalid value: 101: should be at most 100",
+        );
+        check(
+            &format!("{RELEASE}  progressDeadline: 1s"),
+            "a.yaml, document 1 (Release shop/web): spec.progressDeadline: Invalid value: progressDeadline must be at least 10s",
+        );
+        let twice = format!("{RELEASE}  rollbackPolicy: ''\n  strateg: 1\n");
+        assert_eq!(faults(&twice).len(), 3, "{:?}", faults(&twice));
+    }
+
+    #[test]
+    fn what_is_no_object_or_not_ours_is_named() {
+        check("a: 1", "a.yaml, document 1: has no apiVersion and kind: this is no Kubernetes object");
+        assert!(faults("a: [")[0].starts_with("a.yaml: is no YAML: "));
+        check("", "a.yaml: there is no Release: add the file that has it");
+        check(
+            &RELEASE.replace("kind: Release", "kind: Realease"),
+            "a.yaml, document 1 (Realease shop/web): lockkeeper.dev/v1alpha1 Realease is unknown: correct apiVersion or kind",
+        );
+        check(
+            &RELEASE.replace("kind: Release", "kind: Scenario"),
+            "a.yaml, document 1 (Scenario shop/web): a Scenario is given with --scenario, not among the files",
+        );
+        check(&RELEASE.replace("name: web, ", ""), "a.yaml, document 1 (Release): metadata.name: is missing: add it");
+        check(
+            &format!("{RELEASE}---{}", RELEASE.replace("setWeight: 5", "setWeight: 6")),
+            "a.yaml, document 2 (Release shop/web): another document describes the same object differently: give one of them",
+        );
+    }
+}

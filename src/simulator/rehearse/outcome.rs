@@ -52,9 +52,11 @@ pub struct Ended {
     pub exposed_after: Option<f64>,
     /// How many seconds after it was asked for it ended.
     pub ended_after: f64,
-    /// From the first request that went worse than the stable version's until going back was decided, in seconds.
+    /// How many seconds after it was asked for its requests first went worse than the stable version's; none if they never did.
+    pub worse_after: Option<f64>,
+    /// From the first request that went worse, or else the first traffic, until going back was decided, in seconds.
     pub detected_after: Option<f64>,
-    /// From the first request that went worse until all traffic was back, in seconds.
+    /// From then until all traffic was back, in seconds.
     pub back_after: Option<f64>,
 }
 

@@ -309,5 +309,5 @@ pub fn idle_windows(manifest: &Manifest, cases: &[Case]) -> Vec<Warning> {
         let (home, name) = (crate::api::object::namespace(window), crate::api::object::name(window));
         !cases.iter().any(|case| case.windows_of_it().any(|other| (other.namespace(), other.name()) == (home, name)))
     });
-    idle.map(|window| advice::idle_window(window)).collect()
+    idle.map(advice::idle_window).collect()
 }

@@ -426,3 +426,46 @@ impl Trouble {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(spec: &str) -> Result<Scenario, String> {
+        let text = format!("apiVersion: lockkeeper.dev/v1alpha1\nkind: Scenario\nspec: {spec}\n");
+        Scenario::parse(&text).map_err(|error| error.to_string())
+    }
+
+    fn refused(spec: &str, part: &str) {
+        let fault = parse(spec).unwrap_err();
+        assert!(fault.contains(part), "{fault}");
+    }
+
+    #[test]
+    fn an_empty_scenario_plays_a_good_and_a_bad_version() {
+        let scenario = parse("{}").unwrap();
+        assert_eq!(scenario, Scenario::default());
+        let played: Vec<_> = scenario.versions_played().map(|played| (played.name.to_owned(), played.expect)).collect();
+        assert_eq!(played, [("good".into(), End::Succeeded), ("bad".into(), End::RolledBack)]);
+        assert_eq!(scenario.load()[0].requests_per_second, DEFAULT_LOAD);
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_with_the_mend() {
+        refused("{treffic: []}", "treffic");
+        refused("{stable: {errorRate: 5}}", "stable.errorRate is 5: give a part between 0 and 1");
+        refused("{versions: [{name: a b}]}", "versions[0].name: use letters, digits and dashes");
+        refused("{versions: [{name: a}, {name: a}]}", "versions[1].name: a occurs twice");
+        refused("{versions: [{name: a, expect: Fine}]}", "Succeeded");
+        refused("{versions: [{name: a, pods: {neverReady: true, readyAfter: 1s}}]}", "not both");
+        refused("{traffic: [{after: 1m, requestsPerSecond: 1}, {requestsPerSecond: 2}]}", "in the order of after");
+        refused("{traffic: [{requestsPerSecond: -1}]}", "0 or more");
+        refused("{checks: {errors: {god: 0.1}}}", "no version is called so: there are good, bad");
+        refused("{trouble: [{metricsDown: {every: 1m}}]}", "gitSyncs only");
+        refused("{trouble: [{earthquake: {}}]}", "metricsDown");
+        refused("{limit: 2d}", "8784h");
+        refused("{start: tomorrow}", "tomorrow");
+        let other = Scenario::parse("apiVersion: v1\nkind: Scenario\n").unwrap_err().to_string();
+        assert_eq!(other, "is v1 Scenario: a scenario is lockkeeper.dev/v1alpha1 Scenario");
+    }
+}

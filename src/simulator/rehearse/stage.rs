@@ -1,7 +1,7 @@
 //! One version, played to its end.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use lockkeeper_api::release::{Phase, ReleaseStatus};
+use lockkeeper_api::release::Phase;
 use lockkeeper_operator::{
     context::Clock,
     policies::{self, TextError},
@@ -23,21 +23,22 @@ use super::{
     Case, Manifest, Recording, Scenario, advice,
     cast::Cast,
     chronicle::{Chronicle, Log, SharedLog},
-    director::{Cue, Director, Stoppable, Task, decide},
+    director::{Director, Stoppable},
     ledger::Ledger,
     outcome::{Beat, BeatKind, Ended, Loss, Plot, Point, Rehearsal},
-    scenario::{Deed, End, Moment, Played, Span, Trouble},
+    scenario::{End, Moment, Played},
     source::{Answer, Health, Questions, Source, State, is_new},
+    tasks::{Switches, tasks, write},
 };
 use crate::{
     api::{
         Caller, Key, Kind, Link, Server, Shared, User,
-        object::{list, namespace, text},
+        object::{namespace, text},
     },
     run::{Leads, Operator, PLATFORM, Setup, SharedTrace, Trace, policy_settings},
     world::{
-        self, Act, Actor, Behaviour, DeploymentController, EndpointController, GarbageCollector, Gateway, Kubelet,
-        ReplicaSetController, Turn, people,
+        self, Actor, Behaviour, DeploymentController, EndpointController, GarbageCollector, Gateway, Kubelet,
+        ReplicaSetController,
     },
 };
 
@@ -245,11 +246,12 @@ impl Stage {
             Phase::Aborted => Some(End::Aborted),
             Phase::Rejected => Some(End::Rejected),
             Phase::Invalid => Some(End::Invalid),
-            Phase::Waiting | Phase::Paused => {
+            // Going back, too, can wait for what never comes: a gateway that takes no notice.
+            Phase::Waiting | Phase::Paused | Phase::RollingBack => {
                 let idle = status.next_transition_time.is_none() && !self.busy.load(Relaxed);
                 (idle && still >= NOBODY_COMES).then_some(End::Unfinished)
             }
-            Phase::Progressing | Phase::Promoting | Phase::Baking | Phase::RollingBack => None,
+            Phase::Progressing | Phase::Promoting | Phase::Baking => None,
         };
         // What follows a rollback within a minute belongs to it: pods go, or somebody wants it again.
         end.filter(|end| *end == End::Invalid || still >= SignedDuration::from_secs(10))
@@ -280,6 +282,8 @@ impl Stage {
         // It is looked at some seconds after the end; what counts is when it came.
         let over = log.changed.filter(|_| end != End::Unfinished).unwrap_or(now);
         let worse = state.ledger.worse_from();
+        // Where requests were no worse, pods were.
+        let begun = worse.or(state.ledger.first());
         let ended = Ended {
             end,
             message: log.status.message.clone(),
@@ -287,10 +291,11 @@ impl Stage {
             started_after: log.moments.get(&Moment::Started).map(|at| after(*at)),
             exposed_after: state.ledger.first().map(after),
             ended_after: after(over),
-            detected_after: worse.zip(log.back).map(|(worse, (back, _))| back.duration_since(worse).as_secs_f64()),
-            back_after: worse
+            worse_after: worse.map(after),
+            detected_after: begun.zip(log.back).map(|(begun, (back, _))| back.duration_since(begun).as_secs_f64()),
+            back_after: begun
                 .zip(log.back.and_then(|(_, done)| done))
-                .map(|(worse, done)| done.duration_since(worse).as_secs_f64()),
+                .map(|(begun, done)| done.duration_since(begun).as_secs_f64()),
         };
         let flow = state.ledger.between(start, now);
         let loss = Loss {
@@ -408,113 +413,6 @@ fn install(shared: &Shared, objects: Vec<Value>) -> Result<(), PlayError> {
             .map_err(|refusal| PlayError::Refused { object: title, message: refusal.message })?;
     }
     Ok(())
-}
-
-/// Writes objects as they are to be, whoever has changed what.
-fn write(server: &mut Server, caller: &Caller, objects: &[(Key, Value)]) {
-    for (key, object) in objects {
-        let object = object.clone();
-        // What is refused is then so, as for real.
-        let _ = server.update(caller, key, crate::api::Part::Main, |live| {
-            let mut next = live.clone();
-            if key.kind == Kind::Deployment {
-                next["spec"]["template"] = object["spec"]["template"].clone();
-            } else {
-                next["spec"] = object["spec"].clone();
-            }
-            Ok(next)
-        });
-    }
-}
-
-/// What troubles can switch.
-struct Switches {
-    state: Arc<Mutex<State>>,
-    killed: Arc<AtomicBool>,
-    stopped: Arc<AtomicBool>,
-}
-
-/// What the scenario wants to happen.
-fn tasks(cast: &Cast, scenario: &Scenario, switches: &Switches) -> VecDeque<Task> {
-    let cue = Arc::new(Cue { in_git: cast.in_git.clone() });
-    let mut tasks = VecDeque::new();
-    for deed in &scenario.people.acts {
-        let (at, since) = (deed.at.into(), deed.since);
-        tasks.push_back(Task { at, since, says: None, act: person(cast, deed), every: None, cue: cue.clone() });
-    }
-    for trouble in &scenario.trouble {
-        let Span { at, since, r#for: lasts, every } = *trouble.span();
-        let at = SignedDuration::from(at);
-        let says = |text: &str| Some((BeatKind::Trouble, text.to_owned()));
-        let every = every.map(|every| (SignedDuration::from(every), git_sync as fn(&Cue) -> Act));
-        let (begin, end) = switch(cast, trouble, switches);
-        tasks.push_back(Task { at, since, says: says(trouble.begins()), act: begin, every, cue: cue.clone() });
-        let killed = matches!(trouble, Trouble::OperatorKilled(_)).then(lockkeeper_api::scalar::Duration::default);
-        if let (Some(lasts), Some(text)) = (lasts.or(killed), trouble.ends()) {
-            // A process takes a moment to start.
-            let at = at + SignedDuration::from(lasts).max(SignedDuration::from_secs(2));
-            tasks.push_back(Task { at, since, says: says(text), act: end, every: None, cue: cue.clone() });
-        }
-    }
-    tasks
-}
-
-fn person(cast: &Cast, deed: &Deed) -> Act {
-    let (key, deed) = (cast.release.clone(), deed.clone());
-    Box::new(move |turn: &mut Turn<'_>| {
-        let Ok(release) = turn.server.get(&key) else { return };
-        let status: ReleaseStatus = super::chronicle::status(&release);
-        let revision = match deed.verdict.subject() {
-            lockkeeper_api::decision::Subject::Candidate => status.candidate.map(|candidate| candidate.revision),
-            lockkeeper_api::decision::Subject::Stable => status.stable.map(|stable| stable.revision),
-            lockkeeper_api::decision::Subject::Blocked => status.blocked.last().map(|blocked| blocked.revision.clone()),
-        };
-        let groups = list(&release["spec"]["gates"]["approvals"]).iter();
-        let groups = groups.filter(|gate| deed.gate.as_deref() == gate["name"].as_str());
-        let groups: Vec<String> =
-            groups.flat_map(|gate| list(&gate["from"]["groups"])).map(|group| text(group).to_owned()).collect();
-        if let Some(revision) = revision {
-            decide(turn, &key, &deed.by, &groups, &revision, deed.verdict, deed.gate.as_deref());
-        }
-    })
-}
-
-/// What begins and ends a trouble.
-fn switch(cast: &Cast, trouble: &Trouble, switches: &Switches) -> (Act, Act) {
-    let health = |health: Health| -> Act {
-        let state = switches.state.clone();
-        Box::new(move |_: &mut Turn<'_>| state.lock().health = health)
-    };
-    let flag = |flag: &Arc<AtomicBool>, value: bool| -> Act {
-        let flag = flag.clone();
-        Box::new(move |_: &mut Turn<'_>| flag.store(value, Relaxed))
-    };
-    let nothing = || -> Act { Box::new(|_: &mut Turn<'_>| {}) };
-    match trouble {
-        Trouble::MetricsDown(_) => (health(Health::Down), health(Health::Well)),
-        Trouble::MetricsSilent(_) => (health(Health::Silent), health(Health::Well)),
-        Trouble::GatewayStalls(_) => (flag(&switches.stopped, true), flag(&switches.stopped, false)),
-        Trouble::OperatorKilled(_) => (flag(&switches.killed, true), flag(&switches.killed, false)),
-        Trouble::GitReverts(_) => {
-            let before = cast.before.clone();
-            let revert = move |turn: &mut Turn<'_>| {
-                let caller = Caller::new(User::new("system:serviceaccount:argocd:argocd-controller", &[]));
-                write(turn.server, &caller, &before);
-            };
-            (Box::new(revert), nothing())
-        }
-        Trouble::GitSyncs(_) => (git_sync(&Cue { in_git: cast.in_git.clone() }), nothing()),
-    }
-}
-
-/// A Git sync of everything.
-fn git_sync(cue: &Cue) -> Act {
-    let objects = cue.in_git.clone();
-    Box::new(move |turn: &mut Turn<'_>| {
-        for object in objects {
-            people::sync(object)(turn);
-        }
-    })
 }
 
 /// What is drawn.

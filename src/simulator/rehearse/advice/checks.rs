@@ -131,26 +131,26 @@ fn find(
     let end = course.over?;
     let mut failures = 0;
     let mut at = since + SignedDuration::from(check.initial_delay);
-    // A check that fails keeps it from being promoted, so that it is measured until its limit is reached.
-    let mut last_failed = false;
+    // While it fails it keeps the version from being promoted, and is measured until its limit is reached.
+    let (mut last_failed, mut held) = (false, false);
     while at <= end || last_failed {
-        let weight = weight(course, at);
+        let after = at > promoted && !held;
+        let weight = if after { 100 } else { weight(course, at) };
         let seen = shows(asked, rate, weight)?;
         last_failed = has_samples(check, load, weight) && outcome(case, name, seen) == Some(CheckOutcome::Failure);
         failures += u32::from(last_failed);
         if failures > check.failure_limit {
             let time = at.duration_since(exposed);
-            return Some(Detection::After { check: name.into(), time, weight, promoted: at > promoted });
+            return Some(Detection::After { check: name.into(), time, weight, promoted: after });
         }
+        held = if at <= promoted { last_failed } else { held && last_failed };
         at += SignedDuration::from(check.interval).max(SignedDuration::from_secs(1));
     }
     None
 }
 
+/// The weight of the step that it is at, or of the last one.
 fn weight(course: &Course, at: Timestamp) -> u8 {
-    if course.promoted.is_some_and(|promoted| promoted <= at) {
-        return 100;
-    }
     course.stages.iter().rev().find(|stage| stage.at <= at).map_or(0, |stage| stage.weight)
 }
 
@@ -212,22 +212,9 @@ fn of_check(case: &Case, policy: &str, check: &Check, load: Option<f64>) -> Vec<
     let name = format!("{policy}/{}", check.name);
     let mut warnings = Vec::new();
     let asked = classify(&check.query);
-    if let Some(worst) = asked.and_then(|asked| shows(&asked, 1.0, 100))
-        && asked.is_some_and(|asked| asked.subject != Subject::Stable)
-        && succeeds(case, &name, worst)
-    {
-        warnings.push(Warning::new(
-            "cannot-fail",
-            format!("check {name} cannot fail: of a version whose requests all fail it shows {worst}, which is a success; correct its bounds"),
-        ));
-    }
-    if let Some(best) = asked.and_then(|asked| shows(&asked, 0.0, 100))
-        && !succeeds(case, &name, best)
-    {
-        warnings.push(Warning::new(
-            "cannot-succeed",
-            format!("check {name} cannot succeed: of a version without any error it shows {best}, which is a failure; correct its bounds"),
-        ));
+    let own = asked.filter(|asked| asked.subject != Subject::Stable);
+    if let Some((worst, best)) = own.and_then(|asked| Some((shows(&asked, 1.0, 100)?, shows(&asked, 0.0, 100)?))) {
+        warnings.extend(bounds(&name, (worst, succeeds(case, &name, worst)), (best, succeeds(case, &name, best))));
     }
     if asked.is_some_and(|asked| asked.subject == Subject::Stable) {
         warnings.push(Warning::new(
@@ -271,6 +258,33 @@ fn of_check(case: &Case, policy: &str, check: &Check, load: Option<f64>) -> Vec<
         ));
     }
     warnings
+}
+
+/// What the bounds of a check make of the worst version and of the best.
+fn bounds(name: &str, worst: (f64, bool), best: (f64, bool)) -> Option<Warning> {
+    let (code, fault) = match (worst, best) {
+        ((_, false), (_, true)) => return None,
+        ((worst, true), (best, false)) => (
+            "bounds-reversed",
+            format!(
+                "has its bounds the wrong way round: of a version whose requests all fail it shows {worst}, which is a success, and of \
+                 one without any error {best}, which is a failure; swap min and max"
+            ),
+        ),
+        ((worst, true), _) => (
+            "cannot-fail",
+            format!(
+                "cannot fail: of a version whose requests all fail it shows {worst}, which is a success; correct its bounds"
+            ),
+        ),
+        (_, (best, false)) => (
+            "cannot-succeed",
+            format!(
+                "cannot succeed: of a version without any error it shows {best}, which is a failure; correct its bounds"
+            ),
+        ),
+    };
+    Some(Warning::new(code, format!("check {name} {fault}")))
 }
 
 /// An error rate that is not found, or too late.
