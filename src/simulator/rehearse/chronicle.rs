@@ -94,6 +94,11 @@ impl Log {
             *over = Some(at);
             self.tell(at, BeatKind::Back, "all traffic is back at the stable version");
         }
+        if let Some(hold) = &next.hold
+            && last.hold.as_ref().map(|last| &last.message) != Some(&hold.message)
+        {
+            self.tell(at, BeatKind::Phase, format!("held: {}", hold.message));
+        }
         let stepped = self.stepped(at, last, next);
         if last.phase == next.phase {
             return;
@@ -102,7 +107,7 @@ impl Log {
             Phase::Progressing | Phase::Paused => {
                 self.moment(Moment::Started, at);
                 // What gates say has been told, and what the step is.
-                let told = stepped || next.gates.iter().any(|gate| gate.state == GateState::Closed);
+                let told = stepped || next.hold.is_some() || next.gates.iter().any(|gate| gate.state == GateState::Closed);
                 if next.phase == Phase::Paused && !told && !self.said(&next.message) {
                     self.tell(at, BeatKind::Phase, next.message.clone());
                 }
@@ -163,40 +168,32 @@ impl Log {
     fn checks(&mut self, at: Timestamp, last: &[CheckStatus], next: &[CheckStatus]) {
         for check in next {
             let before = last.iter().find(|other| other.name == check.name);
-            let same = before.is_some_and(|before| {
-                (before.outcome, before.failures, before.errors) == (check.outcome, check.failures, check.errors)
-            });
-            if same || (before.is_none() && check.outcome == CheckOutcome::Pending) {
-                continue;
-            }
-            let why = check.message.as_deref();
+            let same = before.is_some_and(|before| before.outcome == check.outcome);
+            let why = check.message.as_deref().unwrap_or("no reason given");
             let text = match check.outcome {
-                CheckOutcome::Pending => continue,
-                CheckOutcome::Success => {
+                CheckOutcome::Success if !same => {
                     let value = check.value.as_ref().map(|value| format!(" ({value})")).unwrap_or_default();
-                    format!("check {} succeeds{value}", check.name)
+                    format!("{} succeeds{value}", check.name)
                 }
-                CheckOutcome::Failure => {
-                    format!(
-                        "check {} fails, {} so far: {}",
-                        check.name,
-                        check.failures,
-                        why.unwrap_or("no reason given")
-                    )
+                CheckOutcome::Failure if is_worth_telling(before.map_or(0, |before| before.failures), check.failures) => {
+                    format!("{} fails, {} so far: {why}", check.name, check.failures)
                 }
-                CheckOutcome::Error => {
-                    format!(
-                        "check {} gets no answer, {} in a row: {}",
-                        check.name,
-                        check.errors,
-                        why.unwrap_or_default()
-                    )
-                }
-                CheckOutcome::NoData => format!("check {} waits: {}", check.name, why.unwrap_or("no data")),
+                CheckOutcome::Error if !same => format!("{} gets no answer: {why}", check.name),
+                CheckOutcome::NoData if !same => format!("{} waits: {why}", check.name),
+                CheckOutcome::Pending
+                | CheckOutcome::Success
+                | CheckOutcome::Failure
+                | CheckOutcome::Error
+                | CheckOutcome::NoData => continue,
             };
             self.tell(at, BeatKind::Check, text);
         }
     }
+}
+
+/// The first few failures one by one, then fewer and fewer.
+const fn is_worth_telling(before: u32, now: u32) -> bool {
+    now != before && (now <= 5 || now.is_power_of_two())
 }
 
 const fn verb(verdict: Verdict) -> &'static str {
