@@ -1,4 +1,7 @@
-.PHONY: help demo test e2e bench lint lint-workflows crds cluster clean operator
+# K8S=1.35 runs the local cluster in that version of Kubernetes.
+export LOCKKEEPER_KUBERNETES := $(or $(K8S),$(LOCKKEEPER_KUBERNETES))
+
+.PHONY: help demo test sim e2e bench lint lint-workflows crds cluster clean operator
 .PHONY: release reproducible image image-check image-files image-push audit sbom release-version release-files chart-push
 
 help: ## these targets
@@ -11,7 +14,10 @@ test: ## all tests: units and properties, then the local cluster
 	cargo test --workspace --exclude lockkeeper-e2e --tests
 	$(MAKE) --no-print-directory e2e
 
-e2e: operator ## the local cluster only; STORY=name for some stories
+sim: ## many seeds in the simulator, and a crash at every write; SEEDS=from..to
+	LOCKKEEPER_SIM_ALL=1 LOCKKEEPER_SEEDS=$(or $(SEEDS),0..200) cargo test --profile sim -p lockkeeper-simulator --tests
+
+e2e: operator ## the local cluster only; STORY=name for some stories; K8S=1.35 in that version
 	cargo test -p lockkeeper-e2e $(if $(STORY),--test stories -- $(STORY),--tests)
 
 bench: ## measures the operator; QUICK=1: small numbers; ROWS="verdict-100 at-rest-5000": only these

@@ -19,6 +19,8 @@ pub struct AuditLog {
 pub struct AuditFilter {
     /// Only those of this user, as the API server names them.
     pub user: Option<String>,
+    /// Only those of client programs whose name begins so.
+    pub user_agent: Option<String>,
     /// Only those in this namespace.
     pub namespace: Option<String>,
     /// Only requests that arrived at this time or later.
@@ -93,8 +95,10 @@ impl AuditLog {
         let file = File::open(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
         let mut entries = Vec::new();
         for line in BufReader::new(file).lines() {
+            let line = line?;
             // The last line may be half written: what is not whole has not yet happened.
-            if let Ok(entry) = serde_json::from_str::<AuditEntry>(&line?)
+            if filter.may_admit(&line)
+                && let Ok(entry) = serde_json::from_str::<AuditEntry>(&line)
                 && filter.admits(&entry)
             {
                 entries.push(entry);
@@ -122,9 +126,18 @@ impl AuditEntry {
 }
 
 impl AuditFilter {
+    /// Whether it is worth reading, which takes far longer than this: most lines are of others.
+    fn may_admit(&self, line: &str) -> bool {
+        [&self.user, &self.user_agent, &self.namespace].into_iter().flatten().all(|text| line.contains(text.as_str()))
+    }
+
     fn admits(&self, entry: &AuditEntry) -> bool {
         let namespace = entry.object_ref.as_ref().and_then(|object| object.namespace.as_deref());
         self.user.as_deref().is_none_or(|user| user == entry.user())
+            && self
+                .user_agent
+                .as_deref()
+                .is_none_or(|agent| entry.user_agent.as_deref().is_some_and(|found| found.starts_with(agent)))
             && self.namespace.as_deref().is_none_or(|wanted| Some(wanted) == namespace)
             && self.since.is_none_or(|since| entry.request_received_timestamp >= since)
             && self.until.is_none_or(|until| entry.request_received_timestamp < until)

@@ -16,6 +16,7 @@ use kube::Client;
 use crate::access_log::AccessLog;
 use crate::audit_log::AuditLog;
 use crate::demo::DemoApp;
+use crate::tools::Kubernetes;
 use crate::user::User;
 use foreign::Foreign;
 pub(crate) use foreign::foreign_kubeconfig;
@@ -42,8 +43,19 @@ pub struct Options {
 pub enum MutatingPolicies {
     /// It has, as from Kubernetes 1.36.
     Served,
-    /// It has not: it emulates Kubernetes 1.35.
+    /// It has not: it is older, or emulates Kubernetes 1.35.
     Absent,
+}
+
+impl MutatingPolicies {
+    /// In which ways the API server of the version that is asked for can run: as it is by itself comes first.
+    pub fn possible() -> &'static [MutatingPolicies] {
+        // A version that does not exist is reported where the tools are installed.
+        match Kubernetes::asked().unwrap_or(Kubernetes::LATEST).has_mutating_policies() {
+            true => &[MutatingPolicies::Served, MutatingPolicies::Absent],
+            false => &[MutatingPolicies::Absent],
+        }
+    }
 }
 
 impl Default for Options {
@@ -51,7 +63,7 @@ impl Default for Options {
         Options {
             nodes: 2,
             controller_requests_per_second: 100,
-            mutating_policies: MutatingPolicies::Served,
+            mutating_policies: MutatingPolicies::possible()[0],
             prometheus: true,
             gateway: true,
         }

@@ -37,6 +37,7 @@ impl Fixture for Cluster {
 pub struct Test<F> {
     name: String,
     kind: String,
+    skipped: bool,
     body: Body<F>,
 }
 
@@ -46,12 +47,17 @@ impl<F: Fixture> Test<F> {
     /// It fails with what `body` returns as error.
     pub fn new(name: &str, body: impl AsyncFnOnce(&F) -> Result<()> + Send + 'static) -> Test<F> {
         let body = Box::new(move |handle: &Handle, fixture: &F| handle.block_on(body(fixture)));
-        Test { name: name.to_owned(), kind: String::new(), body }
+        Test { name: name.to_owned(), kind: String::new(), skipped: false, body }
     }
 
     /// The same, with a word before its name in the report that tells it from others of that name.
     pub fn of_kind(self, kind: &str) -> Test<F> {
         Test { kind: kind.to_owned(), ..self }
+    }
+
+    /// The same, not to be run here; the report shows why.
+    pub fn skipped(self, why: &str) -> Test<F> {
+        Test { skipped: true, ..self.of_kind(why) }
     }
 }
 
@@ -98,7 +104,7 @@ impl Suite {
             let _ = libtest_mimic::run(&self.arguments, listed);
             return Ok(());
         }
-        if !tests.iter().any(|test| self.chooses(&test.name)) {
+        if !tests.iter().any(|test| self.chooses(test)) {
             return Ok(());
         }
         let begun = Instant::now();
@@ -130,14 +136,29 @@ impl Suite {
         outcome
     }
 
-    fn chooses(&self, name: &str) -> bool {
-        let is = |text: &String| if self.arguments.exact { name == text } else { name.contains(text.as_str()) };
-        self.arguments.filter.as_ref().is_none_or(is) && !self.arguments.skip.iter().any(is)
+    /// Runs a test about all that ran before. Where that was not everything it is skipped, and that is said.
+    pub fn conclude(&mut self, name: &str, body: impl FnOnce() -> Result<()> + Send + 'static) {
+        let Arguments { filter, skip, ignored, list, .. } = &self.arguments;
+        let chosen = filter.is_some() || !skip.is_empty() || *ignored;
+        if chosen && !list {
+            println!("{name} is skipped: it is about all together, and only some were chosen to run");
+            return;
+        }
+        let note = if self.failed { "\nOthers have failed: this may follow from what they have left out." } else { "" };
+        let run = move || body().map_err(|error| Failed::from(format!("{error:#}{note}")));
+        self.failed |= libtest_mimic::run(&self.arguments, vec![Trial::test(name, run)]).has_failed();
+    }
+
+    fn chooses<F>(&self, test: &Test<F>) -> bool {
+        let exact = self.arguments.exact;
+        let is = |text: &String| if exact { test.name == *text } else { test.name.contains(text.as_str()) };
+        let runs = !test.skipped || self.arguments.ignored || self.arguments.include_ignored;
+        runs && self.arguments.filter.as_ref().is_none_or(is) && !self.arguments.skip.iter().any(is)
     }
 
     fn trial<F: Fixture>(&self, test: Test<F>, fixture: Arc<F>) -> Trial {
         let handle = self.runtime.handle().clone();
         let run = move || (test.body)(&handle, &fixture).map_err(|error| Failed::from(format!("{error:#}")));
-        Trial::test(test.name, run).with_kind(test.kind)
+        Trial::test(test.name, run).with_kind(test.kind).with_ignored_flag(test.skipped)
     }
 }

@@ -2,6 +2,7 @@
 
 mod cache;
 mod command;
+mod control_plane;
 mod gitops;
 
 use std::fs;
@@ -10,32 +11,25 @@ use std::process::Command;
 use std::thread;
 
 use anyhow::{Context, Result, bail};
-use sha2::{Digest, Sha256};
 
 pub(crate) use cache::cache_directory;
 use cache::cached;
 use command::{Progress, run};
+use control_plane::control_plane;
+pub use control_plane::{Kubernetes, UnknownKubernetes};
 pub use gitops::GitOpsTools;
 
-const KUBERNETES: &str = "1.36.3";
 const KWOK: &str = "v0.8.0";
 const HELM: &str = "v4.3.1";
 const TRAEFIK: &str = "3.7.15";
 /// The version that this Traefik is built against.
 const GATEWAY_API: &str = "v1.6.3";
 
-/// Sources of the control plane. Another version is another pair of `go.mod` and `go.sum`.
-const CONTROL_PLANE: [(&str, &str); 3] = [
-    ("main.go", include_str!("controlplane/main.go")),
-    ("go.mod", include_str!("controlplane/go.mod")),
-    ("go.sum", include_str!("controlplane/go.sum")),
-];
-/// Names that the control plane's one program answers to.
-const COMPONENTS: [&str; 5] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"];
-
 /// Where the installed programs are.
 #[derive(Clone, Debug)]
 pub struct Tools {
+    /// Version of the control plane.
+    pub kubernetes: Kubernetes,
     /// Directory with `etcd`, `kube-apiserver`, `kube-controller-manager`, `kube-scheduler` and `kubectl`.
     pub control_plane: PathBuf,
     /// Simulates nodes and the kubelet's part of pods.
@@ -51,21 +45,24 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Finds every program in the cache and installs what is missing, with progress lines on stderr.
+    /// Finds every program in the cache and installs what is missing, with progress lines on stderr. The control plane is of the
+    /// version that `Kubernetes::asked` says.
     ///
     /// The cache is `$LOCKKEEPER_CACHE`, else `lockkeeper` in `$XDG_CACHE_HOME` or `~/.cache`. The first time takes minutes.
     ///
     /// # Errors
     /// Names what is missing on this machine and how to get it.
     pub fn install() -> Result<Tools> {
+        let kubernetes = Kubernetes::asked()?;
         thread::scope(|scope| {
-            let control_plane = scope.spawn(control_plane);
+            let control_plane = scope.spawn(move || control_plane(kubernetes));
             let kwok = scope.spawn(kwok);
             let helm = scope.spawn(helm);
             let traefik = scope.spawn(traefik);
             let prometheus = scope.spawn(prometheus);
             let gateway_crds = scope.spawn(gateway_crds);
             Ok(Tools {
+                kubernetes,
                 control_plane: joined(control_plane)?,
                 kwok: joined(kwok)?.join("kwok"),
                 helm: joined(helm)?.join("helm"),
@@ -84,37 +81,6 @@ impl Tools {
 
 fn joined<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-fn control_plane() -> Result<PathBuf> {
-    let sources = CONTROL_PLANE.iter().fold(Sha256::new(), |hash, (_, text)| hash.chain_update(text)).finalize();
-    let revision: String = sources.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    cached(&format!("kcp-{KUBERNETES}-{revision}"), "4 to 8 minutes", |directory, progress| {
-        let source = directory.join("source");
-        fs::create_dir(&source)?;
-        for (name, text) in CONTROL_PLANE {
-            fs::write(source.join(name), text)?;
-        }
-        let (major, minor) = major_and_minor(KUBERNETES)?;
-        // Clients refuse to work with a server whose version they cannot parse.
-        let version = format!("-X k8s.io/component-base/version.gitVersion=v{KUBERNETES}");
-        let numbers = format!(
-            "-X k8s.io/component-base/version.gitMajor={major} -X k8s.io/component-base/version.gitMinor={minor}"
-        );
-        let mut build = go()?;
-        build.current_dir(&source).args(["build", "-v", "-ldflags", &format!("-s -w {version} {numbers}"), "-o"]);
-        run(build.arg(directory.join("kcp")).arg("."), "packages", progress)?;
-        fs::remove_dir_all(source)?;
-        for name in COMPONENTS {
-            std::os::unix::fs::symlink("kcp", directory.join(name))?;
-        }
-        Ok(())
-    })
-}
-
-fn major_and_minor(version: &str) -> Result<(&str, &str)> {
-    let mut parts = version.split('.');
-    parts.next().zip(parts.next()).with_context(|| format!("{version} is no version"))
 }
 
 fn kwok() -> Result<PathBuf> {

@@ -3,7 +3,7 @@
 To be run as root of user and network namespaces of its own. Plays a cluster's DNS and its API server.
 """
 
-import http.server, json, pathlib, socket, struct, subprocess, sys, threading
+import http.server, json, os, pathlib, socket, struct, subprocess, sys, threading
 
 root = pathlib.Path(sys.argv[1])
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
@@ -70,8 +70,8 @@ for host, found in {"api": True, "from-hosts": True, "localhost": True, "nowhere
         )
     )
     get = ["chroot", str(root), "/lockkeeper", "get", "-A", "--kubeconfig", "/kubeconfig"]
-    done = subprocess.run(get, capture_output=True, text=True, env={})
-    if (done.returncode == 0 and "checkout" in done.stdout) != found or (not found and "lookup" not in done.stderr):
+    done = subprocess.run(get, capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
+    if (done.returncode == 0 and "checkout" in done.stdout) != found or (not found and "Connect" not in done.stderr):
         sys.exit(f"error: with the API server at {host}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
 if "nowhere.svc.cluster.local" not in asked:
     sys.exit(f"error: DNS was not asked with every search domain, but only for {asked}")

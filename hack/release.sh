@@ -29,6 +29,8 @@ flags=(
   # Static, with glibc: its allocator does not serialise threads as musl's does, and since 2.34 it reads /etc/hosts and asks
   # DNS by itself, so that nothing is loaded at run time. `make image-check` proves it in an empty root.
   -Ctarget-feature=+crt-static
+  # Position-independent all the same, with its relocations packed: 40 kB instead of 1.3 MB that each start reads.
+  -Clink-arg=-Wl,-z,pack-relative-relocs
   # A panic ends the process (panic = "abort") and names file and line; nothing unwinds.
   -Cforce-unwind-tables=no
   # Where it was built is not in it: panics name /lockkeeper/src/… and /crates/….

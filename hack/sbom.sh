@@ -13,8 +13,7 @@ SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
 name=lockkeeper-$target.cdx
 trap 'rm -f src/*/"$name.json" e2e/"$name.json"' EXIT
-PATH=$(dirname "$cyclonedx"):$PATH cargo cyclonedx --quiet --format json --spec-version 1.5 --describe crate --no-build-deps \
+PATH=$(dirname "$cyclonedx"):$PATH cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps \
   --target "$target" --override-filename "$name"
 mkdir -p target/sbom
-mv "src/cli/$name.json" "$bill"
-python3 hack/sbom_check.py "$bill" "$target"
+python3 hack/sbom.py "src/cli/$name.json" "$target" "$bill"

@@ -66,6 +66,7 @@ pub async fn run(stage: &Stage, gateway: Gateway, count: usize) -> Result<AtOnce
     fleet.manage(Strategy::FiveWeights).await?;
     fleet.stable(FIRST, LIMIT).await?;
 
+    requests::over(&stage.cluster, LIMIT).await?;
     let recorder = Recorder::start(&used);
     let (since, cpu_before, started) = (Timestamp::now(), used.cpu_seconds()?, Instant::now());
     let (asked, progress) = futures::join!(fleet.release("2.0.0"), fleet.stable("2.0.0", LIMIT));
@@ -73,6 +74,7 @@ pub async fn run(stage: &Stage, gateway: Gateway, count: usize) -> Result<AtOnce
     let seconds = started.elapsed().as_secs_f64();
     let progress = progress.with_context(|| format!("the operator's log: {}", operator.process.log().display()))?;
     let cpu_seconds = used.cpu_seconds()? - cpu_before;
+    requests::over(&stage.cluster, LIMIT).await?;
     let requests = requests::count(&requests::entries(&stage.cluster, since, None)?);
     Ok(AtOnce {
         releases: count,

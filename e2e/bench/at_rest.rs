@@ -15,8 +15,6 @@ use crate::usage::{Recorder, Sample};
 
 /// For any one part of it.
 const LIMIT: Duration = Duration::from_secs(900);
-/// What a process does when it has just begun is not rest.
-const COMES_TO_REST: Duration = Duration::from_secs(5);
 
 /// What was measured.
 #[derive(Debug, Serialize)]
@@ -61,7 +59,7 @@ pub async fn run(stage: &Stage, count: usize, rest: Duration) -> Result<AtRest> 
     let first = entries.iter().find(|entry| is_about(entry, app)).context("the operator has not written")?;
     let start_to_action_seconds = first.request_received_timestamp.duration_since(since).as_secs_f64();
 
-    sleep(COMES_TO_REST).await;
+    requests::over(&stage.cluster, LIMIT).await?;
     let (since, cpu_before, started) = (Timestamp::now(), used.cpu_seconds()?, Instant::now());
     sleep(rest).await;
     let cpu_seconds = used.cpu_seconds()? - cpu_before;

@@ -1,14 +1,19 @@
 //! What an operator has asked of the API server, counted from the audit log.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use jiff::Timestamp;
 use lockkeeper_e2e::{AuditEntry, AuditFilter, Cluster};
 use serde::Serialize;
+use tokio::time::sleep;
 
 /// The user that operators are to the API server.
 const OPERATOR: &str = "system:serviceaccount:lockkeeper-system:lockkeeper";
+
+/// So long without a request, and it is at rest.
+const QUIET: Duration = Duration::from_secs(3);
 
 /// Requests of a time span, by what they are for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -37,6 +42,25 @@ pub struct Requests {
 pub fn entries(cluster: &Cluster, since: Timestamp, until: Option<Timestamp>) -> Result<Vec<AuditEntry>> {
     let user = Some(OPERATOR.to_owned());
     cluster.audit_log()?.read(&AuditFilter { user, since: Some(since), until, ..AuditFilter::default() })
+}
+
+/// Waits until the operator has asked for nothing for a while: events come after everything else.
+///
+/// # Errors
+/// If it goes on for longer than `within`.
+pub async fn over(cluster: &Cluster, within: Duration) -> Result<()> {
+    let asked = || -> Result<u64> {
+        let Requests { reads, writes, events, .. } = count(&entries(cluster, Timestamp::now() - QUIET, None)?);
+        Ok(reads + writes + events)
+    };
+    let deadline = Instant::now() + within;
+    loop {
+        sleep(QUIET).await;
+        if asked()? == 0 {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "the operator is not at rest after {} s", within.as_secs());
+    }
 }
 
 /// Counts them.

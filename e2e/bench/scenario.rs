@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
@@ -62,8 +62,8 @@ const FULL: [Scenario; 11] = [
     Scenario::Verdict { releases: 8 },
     Scenario::Verdict { releases: 100 },
     Scenario::Killed,
-    Scenario::AtRest { releases: 500, seconds: 120 },
-    Scenario::AtRest { releases: 5_000, seconds: 120 },
+    Scenario::AtRest { releases: 500, seconds: REST_SECONDS },
+    Scenario::AtRest { releases: 5_000, seconds: REST_SECONDS },
 ];
 
 /// Small numbers: whether everything can be measured.
@@ -77,11 +77,10 @@ const QUICK: [Scenario; 7] = [
     Scenario::AtRest { releases: 50, seconds: 10 },
 ];
 
-/// Only by name: takes long, and much memory.
-const EXTRA: [Scenario; 2] = [
-    Scenario::AtOnce { releases: 500, gateway: Gateway::Traefik },
-    Scenario::AtRest { releases: 10_000, seconds: 120 },
-];
+/// How long rest lasts where nothing else is said.
+const REST_SECONDS: u64 = 120;
+/// What the nodes have room for.
+const SIZE_MAX: usize = 10_000;
 
 impl Scenario {
     /// All, or those named.
@@ -93,18 +92,28 @@ impl Scenario {
         if names.is_empty() {
             return Ok(all.to_vec());
         }
-        let known: Vec<Scenario> = all.iter().chain(&EXTRA).copied().collect();
-        let by_name = |name: &String| known.iter().find(|scenario| scenario.name() == *name).copied();
-        names
-            .iter()
-            .map(|name| match by_name(name) {
-                Some(scenario) => Ok(scenario),
-                None => {
-                    let names: Vec<String> = known.iter().map(|scenario| scenario.name()).collect();
-                    bail!("there is no row {name:?}: there are {}", names.join(", "))
-                }
+        let known = |name: &str| all.iter().find(|scenario| scenario.name() == name).copied();
+        let chosen = names.iter().map(|name| {
+            known(name).or_else(|| Scenario::of_size(name)).with_context(|| {
+                let names: Vec<String> = all.iter().map(|scenario| scenario.name()).collect();
+                format!("there is no row {name:?}: there are {}, and those with other numbers", names.join(", "))
             })
-            .collect()
+        });
+        chosen.collect()
+    }
+
+    /// One whose size its name says.
+    fn of_size(name: &str) -> Option<Scenario> {
+        let size = |prefix: &str, suffix: &str| {
+            let number = name.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok();
+            number.filter(|number| (1..=SIZE_MAX).contains(number))
+        };
+        let at_once = |releases, gateway| Scenario::AtOnce { releases, gateway };
+        size("at-once-", "")
+            .map(|releases| at_once(releases, Gateway::Acceptor))
+            .or_else(|| size("at-once-", "-traefik").map(|releases| at_once(releases, Gateway::Traefik)))
+            .or_else(|| size("at-rest-", "").map(|releases| Scenario::AtRest { releases, seconds: REST_SECONDS }))
+            .or_else(|| size("verdict-", "").map(|releases| Scenario::Verdict { releases }))
     }
 
     /// The name to select it by.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use lockkeeper_e2e::{Cluster, Installation, MutatingPolicies, Operator, Options};
+use lockkeeper_e2e::{Cluster, Installation, Operator, Options};
 
 use crate::acceptor;
 use crate::metric_source::MetricSource;
@@ -51,8 +51,9 @@ impl Stage {
             gateway: gateway == Gateway::Traefik,
             ..Options::default()
         };
+        let mutating_policies = options.mutating_policies;
         let cluster = Cluster::start(options).await?;
-        let installation = Installation::install(&cluster, MutatingPolicies::Served).await?;
+        let installation = Installation::install(&cluster, mutating_policies).await?;
         match gateway {
             Gateway::Acceptor => acceptor::start(&cluster).await?,
             Gateway::Traefik => {}

@@ -44,7 +44,7 @@ pub async fn run(stage: &Stage, count: usize) -> Result<Verdict> {
         Some(status.phase == Phase::Paused && status.weight?.confirmed == 50)
     };
     let what = "Releases to hold at 50 %";
-    let held = all(fleet.releases(), count, what, LIMIT, half, |release| message(release));
+    let held = all(fleet.releases(), count, what, LIMIT, half, message);
     let (asked, held) = futures::join!(fleet.release("2.0.0"), held);
     asked?;
     held.with_context(|| format!("the operator's log: {}", operator.process.log().display()))?;
@@ -57,15 +57,15 @@ pub async fn run(stage: &Stage, count: usize) -> Result<Verdict> {
     .await?;
     stage.metrics.turn_bad();
     let back = |release: &Release| Some(release.status.as_ref()?.phase == Phase::RolledBack);
-    all(fleet.releases(), count, "Releases to be RolledBack", LIMIT, back, |release| message(release)).await?;
+    all(fleet.releases(), count, "Releases to be RolledBack", LIMIT, back, message).await?;
 
     let entries = requests::entries(&stage.cluster, since, None)?;
-    let answers = stage.metrics.answers();
+    let (answers, mut routes) = (stage.metrics.answers(), routes(&entries));
     let mut times = Vec::new();
     for name in names() {
         let decided = answers.get(name).and_then(|answers| answers.first_bad);
         let decided = decided.with_context(|| format!("{name} went back without a bad answer"))?;
-        let route = routes(&entries).remove(name.as_str()).unwrap_or_default();
+        let route = routes.remove(name.as_str()).unwrap_or_default();
         let patch = route.into_iter().find(|entry| entry.request_received_timestamp >= decided);
         let patch = patch.with_context(|| format!("the route of {name} was not changed after the bad answer"))?;
         let after = |at: Timestamp| at.duration_since(decided).as_secs_f64() * 1000.0;

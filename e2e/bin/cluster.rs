@@ -20,7 +20,8 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Tells the inner process where its sockets go.
 const SOCKETS: &str = "LOCKKEEPER_CLUSTER_SOCKETS";
 const USAGE: &str = "usage: lockkeeper-cluster [--without-mutating-policies]
-Runs a local cluster until Ctrl-C. With the option its API server has no MutatingAdmissionPolicy, as before Kubernetes 1.36.";
+Runs a local cluster until Ctrl-C. With the option its API server has no MutatingAdmissionPolicy, as before Kubernetes 1.36.
+LOCKKEEPER_KUBERNETES=1.35 in the environment (K8S=1.35 with make) takes another version.";
 /// Addresses inside.
 const API_SERVER: &str = "127.0.0.1:6443";
 const GATEWAY: &str = "127.0.0.1:8000";

@@ -13,7 +13,7 @@ mod view;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use lockkeeper_e2e::{Cluster, Installation, Load, MutatingPolicies, Options, Traffic, reexec_in_network_namespace};
+use lockkeeper_e2e::{Cluster, Installation, Load, Options, Traffic, reexec_in_network_namespace};
 
 use report::{Outcome, Report};
 use shop::Shop;
@@ -57,7 +57,7 @@ async fn demo() -> Result<Vec<String>> {
 }
 
 async fn releases(cluster: &Cluster, bad: u8) -> Result<Vec<String>> {
-    let installation = Installation::install(cluster, MutatingPolicies::Served).await?;
+    let installation = Installation::install(cluster, Options::default().mutating_policies).await?;
     let operator = installation.operator(cluster, "operator", &[]).await?;
     let shop = Shop::open(cluster, installation.binary()).await?;
     let traffic = Traffic::start(cluster.gateway_url(), &Load::new(shop::HOST, PER_SECOND));

@@ -55,6 +55,8 @@ impl Layout<'_> {
             format!("--tls-cert-file={}", self.data("apiserver.crt")),
             format!("--tls-private-key-file={}", self.data("apiserver.key")),
             "--authorization-mode=RBAC".to_owned(),
+            // As OpenShift has it: who makes an owner undeletable before its dependents must have the right to.
+            "--enable-admission-plugins=OwnerReferencesPermissionEnforcement".to_owned(),
             format!("--token-auth-file={}", self.data("tokens.csv")),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             format!("--service-account-key-file={}", self.data("service-account.pub")),
@@ -65,8 +67,10 @@ impl Layout<'_> {
             "--audit-log-maxsize=100000".to_owned(),
         ]);
         match options.mutating_policies {
-            MutatingPolicies::Served => &mut command,
-            MutatingPolicies::Absent => command.arg("--emulated-version=1.35"),
+            MutatingPolicies::Absent if self.tools.kubernetes.has_mutating_policies() => {
+                command.arg("--emulated-version=1.35")
+            }
+            MutatingPolicies::Served | MutatingPolicies::Absent => &mut command,
         };
         command
     }

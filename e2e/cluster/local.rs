@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::components::{self, Layout};
 use super::logs::Logs;
-use super::{Cluster, Environment, Options, api, credentials};
+use super::{Cluster, Environment, MutatingPolicies, Options, api, credentials};
 use crate::demo::DemoApp;
 use crate::http_get::http_get;
 use crate::node::ProcessNode;
@@ -48,6 +48,9 @@ impl Local {
         }
         end_on_signal()?;
         let tools = Tools::install()?;
+        if options.mutating_policies == MutatingPolicies::Served && !tools.kubernetes.has_mutating_policies() {
+            bail!("Kubernetes {} has no MutatingAdmissionPolicy in v1", tools.kubernetes.minor_version());
+        }
         let logs = Logs::create()?;
         let data = namespace::scratch_directory();
         let kubeconfigs = data.join("kubeconfigs");

@@ -37,7 +37,7 @@ async fn blocked(app: &App<'_>) -> Result<ReleaseStatus> {
     let status = app.story.await_status("wait for Retry", mend_is_named).await?;
     condition(&status, "Stalled", "True")?;
     condition(&status, "Ready", "False")?;
-    ensure!(app.pods("2.0.0").await?.is_empty(), "pods of the blocked version run");
+    app.gone("2.0.0").await?;
     Ok(status)
 }
 

@@ -28,8 +28,7 @@ async fn runs(app: &App<'_>, status: &ReleaseStatus) -> Result<()> {
     ensure!(status.candidate.is_none() && status.step.is_none(), "{status:?}");
     app.available().await?;
     wait::served(story.cluster().gateway_url(), &app.host, LIMIT).await?;
-    let deployment = story.api::<Deployment>().get("web").await?;
-    ensure!(deployment.spec.is_some_and(|spec| spec.paused != Some(true)), "the Deployment is paused");
+    ensure!(!app.held().await?, "the Deployment is held");
     let sets = story.api::<ReplicaSet>().list(&ListParams::default()).await?;
     ensure!(sets.items.len() == 1, "{} ReplicaSets are there of one version", sets.items.len());
     app.at_rest(&app.specs().await?).await

@@ -19,7 +19,7 @@ mod version;
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
-use harness::{Stage, Story};
+use harness::{Evidence, Stage, Story};
 use lockkeeper_e2e::{GitOpsTools, MutatingPolicies, Suite, Test};
 
 fn main() -> ExitCode {
@@ -29,8 +29,8 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     Suite::main(6, |suite| {
-        for policies in [MutatingPolicies::Served, MutatingPolicies::Absent] {
-            suite.run(Stage::set(policies), stories(policies))?;
+        for policies in MutatingPolicies::possible() {
+            suite.run(Stage::set(*policies, Evidence::default()), stories(*policies))?;
         }
         Ok(())
     })

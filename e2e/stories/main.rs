@@ -2,7 +2,8 @@
 //!
 //! Each has a namespace of its own on one cluster with one operator; several run at once (`--test-threads`, default 6), and a
 //! name, or part of it, as argument runs just those. Then those for API servers without mutating admission policies have
-//! their turn, on a cluster of that kind, and at last those that install, upgrade and remove the product, one at a time. What fails shows its Release, its objects and the operator's log.
+//! their turn, on a cluster of that kind, and those that install, upgrade and remove the product, one at a time. What fails
+//! shows its Release, its objects and the operator's log. At last the operator's rights are compared with what it has used.
 
 mod harness;
 
@@ -28,6 +29,7 @@ mod promoted;
 mod requester;
 mod restarted;
 mod resynced;
+mod rights;
 mod rolled_back;
 mod routes;
 mod scaled;
@@ -45,18 +47,20 @@ mod windows;
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
-use harness::{Stage, Story};
+use harness::{Evidence, Stage, Story};
 use lockkeeper_e2e::{MutatingPolicies, Suite, Test};
 
 fn main() -> ExitCode {
     // They wait most of the time.
     Suite::main(6, |suite| {
-        for policies in [MutatingPolicies::Served, MutatingPolicies::Absent] {
-            suite.run(Stage::set(policies), stories(policies))?;
+        let evidence = Evidence::default();
+        for policies in MutatingPolicies::possible() {
+            suite.run(Stage::set(*policies, evidence.clone()), stories(*policies))?;
         }
-        for policies in [MutatingPolicies::Served, MutatingPolicies::Absent] {
-            suite.run_in_turn(Stage::bare(policies), installations(policies))?;
+        for policies in MutatingPolicies::possible() {
+            suite.run_in_turn(Stage::bare(*policies), installations(*policies))?;
         }
+        suite.conclude("rights::used_are_granted", move || evidence.used_are_granted());
         Ok(())
     })
 }
@@ -70,7 +74,7 @@ async fn told(stage: &Stage, name: &str, tell: impl AsyncFnOnce(&Story<'_>) -> R
     }
 }
 
-/// `module::function` is the name of each and, with dashes, the namespace.
+/// A story by its path: `module::function` is the name and, with dashes, the namespace.
 macro_rules! stories {
     ($($module:ident :: $story:ident),* $(,)?) => {
         vec![$(Test::new(
@@ -99,16 +103,78 @@ fn installations(policies: MutatingPolicies) -> Vec<Test<Stage>> {
     }
 }
 
+/// On an API server that is as it is by itself, all; on one that only emulates an older one, those about that.
 fn stories(policies: MutatingPolicies) -> Vec<Test<Stage>> {
-    if policies == MutatingPolicies::Absent {
-        return stories![
-            paused_at_rest::deployment_carries_the_version,
-            paused_at_rest::release_carries_the_version,
-            paused_at_rest::resume_is_refused,
-            paused_at_rest::rollback,
-            orphan::given_back,
-        ];
+    let by_itself = MutatingPolicies::possible()[0] == policies;
+    match policies {
+        MutatingPolicies::Served => {
+            let mutating = with_mutating_policies().into_iter().flat_map(|(_, stories)| stories);
+            everywhere().into_iter().chain(mutating).collect()
+        }
+        MutatingPolicies::Absent if by_itself => {
+            let skipped = with_mutating_policies().into_iter().flat_map(|(why, stories)| {
+                let why = format!("without mutating policies {why}");
+                stories.into_iter().map(move |story| story.skipped(&why))
+            });
+            everywhere().into_iter().chain(without_mutating_policies()).chain(skipped).collect()
+        }
+        MutatingPolicies::Absent => without_mutating_policies()
+            .into_iter()
+            .chain(stories![orphan::given_back, promoted::images_under_traffic])
+            .collect(),
     }
+}
+
+fn without_mutating_policies() -> Vec<Test<Stage>> {
+    stories![
+        paused_at_rest::deployment_carries_the_version,
+        paused_at_rest::release_carries_the_version,
+        paused_at_rest::resume_is_refused,
+        paused_at_rest::rollback,
+    ]
+}
+
+/// What only mutating policies can do, by what is so without.
+fn with_mutating_policies() -> Vec<(&'static str, Vec<Test<Stage>>)> {
+    vec![
+        (
+            "nobody's name is recorded",
+            stories![requester::excluded, requester::of_the_deployment, authority::releaser,],
+        ),
+        (
+            "kubectl neither restarts nor rolls back a paused Deployment",
+            stories![
+                earlier_version::rollout_undo,
+                earlier_version::healed_on_the_way,
+                restarted::images_in_release,
+                restarted::deployment,
+            ],
+        ),
+        (
+            "who unpauses is refused",
+            stories![
+                unpaused::by_rollout_resume,
+                unpaused::by_patch,
+                unpaused::by_apply,
+                unpaused::before_start,
+                unpaused::paused_by_person,
+            ],
+        ),
+        (
+            "a write of the whole Service drops the pin for a moment",
+            stories![
+                carried::superseded,
+                resynced::images_server_side,
+                resynced::aborted_server_side,
+                resynced::deployment_server_side,
+                contested::steady_fight,
+            ],
+        ),
+        ("a Deployment is not held as it is created", stories![first::behind_a_gate, first::rejected,]),
+    ]
+}
+
+fn everywhere() -> Vec<Test<Stage>> {
     stories![
         promoted::images_under_traffic,
         promoted::deployment_under_traffic,
@@ -132,11 +198,8 @@ fn stories(policies: MutatingPolicies) -> Vec<Test<Stage>> {
         platform_windows::outside,
         authority::wrong_user,
         authority::service_account,
-        authority::releaser,
         authority::stricter_gates,
-        requester::excluded,
         requester::unknown,
-        requester::of_the_deployment,
         verdicts::override_expires,
         verdicts::reject_later,
         verdicts::resume,
@@ -148,27 +211,13 @@ fn stories(policies: MutatingPolicies) -> Vec<Test<Stage>> {
         suspended::before_start,
         suspended::midway,
         carried::withdrawn,
-        carried::superseded,
-        earlier_version::rollout_undo,
-        earlier_version::healed_on_the_way,
         earlier_version::images_brought_back,
-        restarted::images_in_release,
-        restarted::deployment,
         restarted::midway,
-        unpaused::by_rollout_resume,
-        unpaused::by_patch,
-        unpaused::by_apply,
-        unpaused::before_start,
-        unpaused::paused_by_person,
-        resynced::images_server_side,
         resynced::images_client_side,
-        resynced::deployment_server_side,
         resynced::deployment_client_side,
-        resynced::aborted_server_side,
         resynced::aborted_client_side,
         contested::image_midway,
         contested::image_at_rest,
-        contested::steady_fight,
         contested::steady_fight_at_rest,
         command_line::whole_release,
         orphan::given_back,
@@ -197,8 +246,6 @@ fn stories(policies: MutatingPolicies) -> Vec<Test<Stage>> {
         first::release_then_deployment,
         first::deployment_then_release_with_images,
         first::release_then_deployment_with_images,
-        first::behind_a_gate,
-        first::rejected,
         missing::service,
         missing::route,
         missing::rollback_policy,
@@ -209,6 +256,7 @@ fn stories(policies: MutatingPolicies) -> Vec<Test<Stage>> {
         two_operators::killed_between_two_handovers,
         unreadable::among_good_ones,
         unreadable::found_at_the_start,
+        rights::owner_references,
         audited::quiet_at_rest,
         audited::within_the_budget,
         conditions::of_every_phase,

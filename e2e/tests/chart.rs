@@ -19,8 +19,8 @@ use chart::{accepted, monitoring, rights, same, values};
 
 fn main() -> ExitCode {
     Suite::main(4, |suite| {
-        for mode in [MutatingPolicies::Served, MutatingPolicies::Absent] {
-            suite.run(started(mode), tests(mode))?;
+        for mode in MutatingPolicies::possible() {
+            suite.run(started(*mode), tests(*mode))?;
         }
         Ok(())
     })

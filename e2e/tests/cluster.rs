@@ -11,6 +11,7 @@ mod cluster {
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use lockkeeper_e2e::{Cluster, MutatingPolicies, Options, Suite, Test};
 
 use cluster::{access, behaviour, node, prometheus, traffic};
@@ -18,16 +19,30 @@ use cluster::{access, behaviour, node, prometheus, traffic};
 fn main() -> ExitCode {
     // Each test has its own namespace and waits most of the time.
     Suite::main(8, |suite| {
-        suite.run(Cluster::start(Options::default()), tests())?;
-        // After the other one has stopped: this also shows that a process may start one cluster after another.
-        let older = Options { mutating_policies: MutatingPolicies::Absent, prometheus: false, ..Options::default() };
-        let absent = Test::new("an older API server has no mutating policies", access::no_mutating_policies);
-        suite.run(Cluster::start(older), vec![absent])
+        for mutating_policies in MutatingPolicies::possible() {
+            suite.run(start(*mutating_policies), tests(*mutating_policies))?;
+        }
+        Ok(())
     })
 }
 
-fn tests() -> Vec<Test<Cluster>> {
+async fn start(mutating_policies: MutatingPolicies) -> Result<Cluster> {
+    Cluster::start(Options { mutating_policies, ..Options::default() }).await
+}
+
+fn tests(mutating_policies: MutatingPolicies) -> Vec<Test<Cluster>> {
+    let policies = match mutating_policies {
+        MutatingPolicies::Served => Test::new("a mutating admission policy is in force", access::mutating_policy),
+        MutatingPolicies::Absent => {
+            Test::new("an older API server has no mutating policies", access::no_mutating_policies)
+        }
+    };
+    // The rest of an emulated one is no other API server.
+    if mutating_policies != MutatingPolicies::possible()[0] {
+        return vec![policies];
+    }
     vec![
+        policies,
         Test::new("no request is lost while weights change, and the shares are those of the route", traffic::weights),
         Test::new("no request is lost while a deployment rolls natively", traffic::rolling_update),
         Test::new("connections that are kept alive survive the end of a pod", traffic::kept_alive),
@@ -42,7 +57,6 @@ fn tests() -> Vec<Test<Cluster>> {
         Test::new("a Job of the operator's image ends as its process does", node::jobs),
         Test::new("a pod of the operator's image that is not confined does not run", node::unconfined),
         Test::new("a process that ends is started again, and goes with its pod", node::restarts),
-        Test::new("a mutating admission policy is in force", access::mutating_policy),
         Test::new("a child of the test may be asked to end", access::child),
         Test::new(
             "an applied object may be waited for by watch, and a wait that fails says what it saw",

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lockkeeper_e2e::{Cluster, User, http_get};
+use lockkeeper_e2e::{Cluster, Kubernetes, User, http_get};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -103,7 +103,8 @@ fn it_is_reachable_from_outside_and_ends_when_asked() {
     let kubectl = format!("{}/kubectl", running.exports["PATH"].trim_end_matches(":$PATH"));
     let version = Command::new(kubectl).arg("version").env("KUBECONFIG", &running.exports["KUBECONFIG"]).output();
     let version = String::from_utf8(version.expect("it runs").stdout).expect("text");
-    assert!(version.contains("Server Version: v1.36"), "{version}");
+    let asked = Kubernetes::asked().expect("there is a cluster of it").minor_version();
+    assert!(version.contains(&format!("Server Version: v{asked}.")), "{version}");
     assert!(running.processes().len() >= 8, "{:?}", running.processes());
 
     running.signal(Signal::SIGTERM);

@@ -6,6 +6,7 @@ mod policies {
     pub mod fixture;
     pub mod mutating;
     pub mod operator;
+    pub mod people;
     pub mod validating;
 }
 
@@ -15,24 +16,24 @@ use anyhow::Result;
 use lockkeeper_e2e::{Cluster, MutatingPolicies, Options, Suite, Test};
 use lockkeeper_operator::policies::PolicyMode;
 
-use policies::{decisions, fixture, mutating, operator, validating};
+use policies::{decisions, fixture, mutating, operator, people, validating};
 
 fn main() -> ExitCode {
     // Each test has its own namespace.
     Suite::main(8, |suite| {
-        for mode in [PolicyMode::Mutating, PolicyMode::Validating] {
-            suite.run(installed(mode), tests(mode))?;
+        for mutating_policies in MutatingPolicies::possible() {
+            let mode = match mutating_policies {
+                MutatingPolicies::Served => PolicyMode::Mutating,
+                MutatingPolicies::Absent => PolicyMode::Validating,
+            };
+            suite.run(installed(*mutating_policies, mode), tests(mode))?;
         }
         Ok(())
     })
 }
 
 /// A cluster with the kinds, roles and policies of this mode.
-async fn installed(mode: PolicyMode) -> Result<Cluster> {
-    let mutating_policies = match mode {
-        PolicyMode::Mutating => MutatingPolicies::Served,
-        PolicyMode::Validating => MutatingPolicies::Absent,
-    };
+async fn installed(mutating_policies: MutatingPolicies, mode: PolicyMode) -> Result<Cluster> {
     let options = Options { mutating_policies, prometheus: false, ..Options::default() };
     let cluster = Cluster::start(options).await?;
     fixture::install(&cluster, mode).await?;
@@ -48,7 +49,8 @@ fn tests(mode: PolicyMode) -> Vec<Test<Cluster>> {
         Test::new("each verdict needs its own verb", decisions::verbs),
         Test::new("gates, strategy and rollbackPolicy change only with the verb govern", decisions::govern),
         Test::new("each role of people shows what has happened to a release", decisions::described),
-        Test::new("the operator may do what it needs and nothing else", operator::rights),
+        Test::new("each role of people allows what it is for, and nothing else", people::roles),
+        Test::new("what the operator must never be able to do, it cannot", operator::rights),
         Test::new("the operator's own writes pass every policy", operator::unaffected),
     ];
     match mode {

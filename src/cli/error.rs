@@ -136,7 +136,7 @@ impl Error {
     }
 
     fn api(error: kube::Error, mend_of_forbidden: &str) -> Self {
-        let kube::Error::Api(status) = error else { return Self::Cluster(error.to_string()) };
+        let kube::Error::Api(status) = error else { return Self::Cluster(with_causes(&error)) };
         match status.code {
             401 => Self::Refused("the API server does not know you: log in to the cluster again".into()),
             403 => match status.message.split_once("denied request: ") {
@@ -152,6 +152,20 @@ impl Error {
             _ => Self::Cluster(status.message.clone()),
         }
     }
+}
+
+/// The error with what caused it: "client error (Connect)" alone does not say that a name is unknown.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.ends_with(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// The ClusterRole that brings the verdict's verb.
@@ -187,6 +201,15 @@ mod tests {
             "decisions \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: ask somebody",
         );
         assert_eq!(text, "refused by policy: ask somebody");
+    }
+
+    #[test]
+    fn a_cluster_that_cannot_be_reached_is_told_with_the_cause() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("client error (Connect)")]
+        struct Connect(#[source] io::Error);
+        let error = Error::reading(kube::Error::Service(Box::new(Connect(io::Error::other("no such host")))));
+        assert!(error.to_string().contains("client error (Connect): no such host;"), "{error}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use crate::{
-    cache::{Key, Resource},
+    cache::{Key, Object, Resource},
     context::Context,
     throttle::Delayed,
 };
@@ -117,11 +117,13 @@ async fn one(context: &Context, actor: Actor<'_>, write: &Write) -> Result<(), R
     let namespace = actor.key.namespace.as_str();
     let resource = Resource::from(write.kind);
     permit(context, actor, resource, &write.name)?;
-    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &resource.api());
+    let api: Api<Object> = Api::namespaced_with(context.client.clone(), namespace, &resource.api());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     let name = &write.name;
     let result = match &write.request {
-        Request::Create(object) => create(&api, object).await,
+        Request::Create(object) => {
+            create(&Api::namespaced_with(context.client.clone(), namespace, &resource.api()), object).await
+        }
         Request::Merge(patch) => api.patch(name, &params, &Patch::Merge(patch)).await.map(Some),
         Request::Strategic(patch) => api.patch(name, &params, &Patch::Strategic(patch)).await.map(Some),
         Request::Json(patch) => {
@@ -138,7 +140,7 @@ async fn one(context: &Context, actor: Actor<'_>, write: &Write) -> Result<(), R
                 ..DeleteParams::default()
             };
             let answer = api.delete(name, &params).await;
-            answer.map(|answer| answer.left().filter(|object| object.metadata.deletion_timestamp.is_some())).inspect(
+            answer.map(|answer| answer.left().filter(|object| object.0.metadata.deletion_timestamp.is_some())).inspect(
                 |left| {
                     if left.is_none() {
                         context.cache.bury(resource, &Key::new(namespace, name), uid);
@@ -151,7 +153,7 @@ async fn one(context: &Context, actor: Actor<'_>, write: &Write) -> Result<(), R
         Ok(answer) => {
             info!(kind = ?write.kind, name, purpose = write.purpose, "written");
             if let Some(object) = answer {
-                learn(context, resource, object);
+                learn(context, resource, object.0);
             }
             Ok(())
         }
@@ -163,11 +165,11 @@ async fn one(context: &Context, actor: Actor<'_>, write: &Write) -> Result<(), R
 }
 
 /// What is there already is what we wanted to make: its name says what it is, and the cache will say the rest.
-async fn create(api: &Api<DynamicObject>, object: &Value) -> kube::Result<Option<DynamicObject>> {
+async fn create(api: &Api<DynamicObject>, object: &Value) -> kube::Result<Option<Object>> {
     let object = serde_json::from_value(object.clone()).map_err(Error::SerdeError)?;
     let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
     match api.create(&params, &object).await {
-        Ok(created) => Ok(Some(created)),
+        Ok(created) => Ok(Some(Object(created))),
         Err(Error::Api(status)) if status.is_already_exists() => Ok(None),
         Err(error) => Err(error),
     }

@@ -1,5 +1,6 @@
 //! What is known of the cluster: everything that a decision looks at, and nothing else. Reconciles read from here only.
 
+pub mod object;
 pub mod resource;
 pub mod route;
 pub mod store;
@@ -27,6 +28,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use serde::de::DeserializeOwned;
 
 pub use self::{
+    object::Object,
     resource::Resource,
     store::{Key, Store},
     touched::Touched,
@@ -336,7 +338,7 @@ impl State {
                 self.decisions.put(at, version, |_| view)
             }
             Resource::Deployment => self.deployments.put(at, version, |before| view::deployment(&object, before, now)),
-            Resource::ReplicaSet => self.replica_sets.put(at, version, |_| view::replica_set(&object)),
+            Resource::ReplicaSet => self.replica_sets.put(at, version, |before| view::replica_set(&object, before)),
             Resource::ControllerRevision => self.saved.put(at, version, |_| view::saved(&object)),
             Resource::Service => self.services.put(at, version, |before| view::service(&object, before, now)),
             Resource::EndpointSlice => self.slices.put(at, version, |before| view::slice(&object, before, now)),
@@ -376,7 +378,12 @@ fn key(resource: Resource, metadata: &ObjectMeta) -> Key {
 fn typed<K: DeserializeOwned>(resource: Resource, key: &Key, mut object: DynamicObject) -> Result<K, Box<Unreadable>> {
     object.metadata.managed_fields = None;
     let uid = view::text(&object.metadata.uid);
-    let read = serde_json::to_value(object).and_then(serde_json::from_value);
+    // Spec and status are moved: writing them out as a whole only to read them again costs more than all the rest.
+    let DynamicObject { types: _, metadata, data: mut whole } = object;
+    let read = serde_json::to_value(metadata).and_then(|metadata| {
+        whole["metadata"] = metadata;
+        serde_json::from_value(whole)
+    });
     read.map_err(|error| {
         let (key, fault) = (key.clone(), error.to_string());
         Box::new(Unreadable { resource, key, uid, fault, touched: Touched::default() })

@@ -145,11 +145,13 @@ struct Expected {
 }
 
 impl Expected {
-    fn new(policy: Policy, settings: &PolicySettings, readiness: &Readiness) -> Result<Self, TextError> {
+    /// None where the API server's mode has no such policy.
+    fn new(policy: Policy, settings: &PolicySettings, readiness: &Readiness) -> Result<Option<Self>, TextError> {
         let objects = policy.render(settings)?;
-        let name = objects.first().map(ResourceExt::name_any).unwrap_or_default();
-        let requirement = readiness.recommend(format!("policy {name}"), "the policies have not been read yet");
-        Ok(Self { policy, name, objects, requirement })
+        Ok(objects.first().map(ResourceExt::name_any).map(|name| {
+            let requirement = readiness.recommend(format!("policy {name}"), "the policies have not been read yet");
+            Self { policy, name, objects, requirement }
+        }))
     }
 }
 
@@ -176,7 +178,7 @@ impl Context {
         Ok(Arc::new(Self {
             admission: Policy::ALL
                 .into_iter()
-                .map(|policy| Expected::new(policy, &policies, &readiness))
+                .filter_map(|policy| Expected::new(policy, &policies, &readiness).transpose())
                 .collect::<Result<_, _>>()?,
             guard: RwLock::default(),
             cache: Cache::new(&setting.operator_namespace),

@@ -5,8 +5,7 @@ use std::{collections::BTreeSet, num::NonZeroU16, sync::Arc};
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Api, ResourceExt,
-    api::DynamicObject,
+    Api, Resource as _, ResourceExt,
     runtime::{
         WatchStreamExt,
         watcher::{self, watcher},
@@ -18,7 +17,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::{
-    cache::{Key, Resource, Touched, Unreadable},
+    cache::{Key, Object, Resource, Touched, Unreadable},
     context::Context,
     orphan, policy, release,
     server::{Readiness, Requirement},
@@ -177,7 +176,7 @@ impl Watch {
 
     async fn run(self, context: Arc<Context>, requirement: Requirement, ready: watch::Sender<usize>, of: usize) {
         let api = self.resource.api();
-        let api: Api<DynamicObject> = match &self.namespace {
+        let api: Api<Object> = match &self.namespace {
             Some(namespace) if self.resource.namespaced() => {
                 Api::namespaced_with(context.client.clone(), namespace, &api)
             }
@@ -193,7 +192,7 @@ impl Watch {
                     continue;
                 }
                 Ok(watcher::Event::InitApply(object)) => {
-                    listed.insert(context.cache.key(self.resource, &object.metadata));
+                    listed.insert(context.cache.key(self.resource, object.meta()));
                     self.put(&context, object)
                 }
                 Ok(watcher::Event::InitDone) => {
@@ -202,7 +201,7 @@ impl Watch {
                     context.cache.keep_only(self.resource, &std::mem::take(&mut listed), |key| self.covers(key))
                 }
                 Ok(watcher::Event::Apply(object)) => self.put(&context, object),
-                Ok(watcher::Event::Delete(object)) => context.cache.remove(self.resource, &object.metadata),
+                Ok(watcher::Event::Delete(object)) => context.cache.remove(self.resource, object.meta()),
                 Err(error) => {
                     if self.failed(&context, &requirement, counted, &error) {
                         self.count(&mut counted, &ready);
@@ -224,7 +223,7 @@ impl Watch {
         }
     }
 
-    fn put(&self, context: &Context, object: DynamicObject) -> Touched {
+    fn put(&self, context: &Context, Object(object): Object) -> Touched {
         let name = object.name_any();
         context.cache.put(self.resource, object, context.clock.now()).unwrap_or_else(|unreadable| {
             warn!(kind = ?self.resource, name, fault = unreadable.fault, "an object cannot be read and is left out");
@@ -254,7 +253,7 @@ impl Watch {
         let api = self.resource.api();
         let why = match status(error) {
             Some(404) => format!("{} is not served: install its custom resource definition", api.api_version),
-            Some(403) => format!("forbidden: the operator needs get, list and watch on {}", api.plural),
+            Some(403) => format!("forbidden: the operator needs list and watch on {}", api.plural),
             Some(code) => format!("the watch failed with HTTP {code} and is tried again"),
             None => "the API server cannot be reached; it is tried again".into(),
         };

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     act::{Actor, Refusal, learn, permit},
-    cache::{Key, Resource},
+    cache::{Key, Object, Resource},
     context::Context,
 };
 
@@ -91,7 +91,7 @@ pub async fn write(
 ) -> Result<DynamicObject, Refusal> {
     let Actor { resource, key, .. } = actor;
     permit(context, actor, resource, &key.name)?;
-    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource.api());
+    let api: Api<Object> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource.api());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     // A merge would keep what is not there any more; this replaces it as a whole.
     let patch = json!([
@@ -99,7 +99,7 @@ pub async fn write(
         {"op": "add", "path": "/status", "value": status},
     ]);
     let patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError).map_err(Refusal::of)?;
-    let answer = api.patch_status(&key.name, &params, &Patch::Json::<()>(patch)).await.map_err(Refusal::of)?;
+    let Object(answer) = api.patch_status(&key.name, &params, &Patch::Json::<()>(patch)).await.map_err(Refusal::of)?;
     learn(context, resource, answer.clone());
     Ok(answer)
 }

@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use http::header::{HeaderValue, USER_AGENT};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{Api, Client, Config, api::PostParams, client::ClientBuilder, core::GroupVersionKind, discovery};
@@ -186,6 +187,10 @@ async fn client(metrics: &Metrics) -> Result<Client, Error> {
     let mut config = Config::infer().await.map_err(Error::Kubeconfig)?;
     // A write that is sent again blindly may be one that was decided on an older world.
     config.default_retry = false;
+    // By this the API server's audit log and metrics tell our requests from those of others.
+    config
+        .headers
+        .push((USER_AGENT, HeaderValue::from_static(concat!("lockkeeper-operator/", env!("CARGO_PKG_VERSION")))));
     let builder = ClientBuilder::try_from(config).map_err(Error::Client)?;
     Ok(builder.with_layer(&metrics.requests()).build())
 }

@@ -7,6 +7,7 @@ mod admission;
 mod call;
 mod discovery;
 mod kind;
+mod link;
 mod managed;
 pub mod object;
 mod patch;
@@ -25,12 +26,13 @@ use serde_json::Value;
 pub use self::{
     call::{Call, Verb},
     kind::{Kind, Served},
+    link::{Disposition, Fault, Link},
     object::{Key, Object},
     patch::Patch,
     schema::faults,
     selector::{Selector, selects, selects_plain},
     server::{Caller, Observer, Part, Preconditions, Server, scale},
-    service::{Answer, Disposition, Fault, Link, Service, Shared},
+    service::{Answer, Service, Shared},
     status::Status,
     store::{Change, Snapshot, Store},
     user::User,

@@ -16,7 +16,7 @@
 //!
 //! | place | what |
 //! |---|---|
-//! | [`api`] | The API server. `server.rs` does one request on plain JSON; `store.rs` keeps objects and their history; `watch.rs` tells of it; `patch/`, `schema/` (our real schemas with their CEL rules), `admission/` (our policies, modelled by hand), `managed.rs`; `service.rs` puts it under a `kube::Client` |
+//! | [`api`] | The API server. `server.rs` does one request on plain JSON; `store.rs` keeps objects and their history; `watch.rs` tells of it; `patch/`, `schema/` (our real schemas with their CEL rules), `admission/` (our policies, modelled by hand), `managed.rs`; `link.rs` is the network to it, `service.rs` puts it under a `kube::Client` |
 //! | [`world`] | Everybody else. What a controller decides is a pure function of objects (`deployment::sync`, `replica_set::sync`, `endpoints::sync`) that gives [`world::Edit`]s |
 //! | [`run`] | One run: clock, operator processes, trace, and [`run::Sim`], which directs them |
 //! | [`check`] | Promises, looked at after every single change, told from the objects alone |
@@ -41,8 +41,11 @@
 //!
 //! # Known limits
 //!
-//! Built-in kinds are neither validated nor given defaults. Server-side apply is a forced merge: fields that its manager leaves out later
-//! stay. Managed fields are kept of Deployments, Services and routes, for `spec` only. Deletion is in the background. Lists have no pages.
+//! The operator does everything but its start: what `run.rs` asks of the API server first (who am I, which kinds are there) is served, but not
+//! played. Built-in kinds are neither validated nor given defaults. Server-side apply is a forced merge: fields that its manager leaves out later
+//! stay. Managed fields are kept of Deployments, Services and routes, for `spec` only. Deletion is in the background. Lists have no pages. Names and times
+//! of events come from the system's clock (kube's recorder takes them there), so the trace leaves them out. `tokio::select!` without `biased`
+//! would be random in a way that no seed reaches: the operator's selects are biased for that.
 
 pub mod api;
 pub mod check;

@@ -58,7 +58,7 @@ pub async fn left_before_1_36(story: &Story<'_>) -> Result<()> {
     app.available().await
 }
 
-/// The release is mid-way, the operator is gone, and people end it by hand: once back, once on.
+/// People end a release by hand, and with the operator: mid-way back to the stable version, and while it bakes on to the new one.
 pub async fn without_the_operator(story: &Story<'_>) -> Result<()> {
     let chart = Chart::prepare(story.cluster(), Values::default()).await?;
     let app = story.app(3).await?;
@@ -75,9 +75,6 @@ pub async fn without_the_operator(story: &Story<'_>) -> Result<()> {
             story.decide(User::Alice, Verdict::Promote, None).await?;
             story.await_phase(lockkeeper_api::release::Phase::Baking).await?;
         }
-        // Nobody uninstalls in good order here.
-        let gone = ["delete", "deployment", "lockkeeper", "-n", "lockkeeper-system"];
-        story.cluster().kubectl(User::Admin, gone).await?;
         for script in commands(story, "Without the operator")? {
             let script = script.replace("VERSION", version);
             // Those pods are only to go when the new version is bad.

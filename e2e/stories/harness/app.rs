@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use kube::api::{ListParams, Patch, PatchParams};
-use lockkeeper_e2e::{Load, Totals, Traffic, User, wait};
+use lockkeeper_e2e::{Load, MutatingPolicies, Totals, Traffic, User, wait};
 use serde_json::json;
 
 use super::{LIMIT, Specs, Story};
@@ -98,10 +99,24 @@ impl App<'_> {
     pub async fn given_back(&self, version: &str) -> Result<()> {
         let image = format!("demo:{version}");
         wait::object(&self.story.api::<Deployment>(), &self.name, "be given back", LIMIT, |deployment| {
-            deployment.is_some_and(|deployment| is_image(deployment, &image) && !is_paused(deployment))
+            deployment.is_some_and(|deployment| is_image(deployment, &image) && !self.is_held(deployment))
         })
         .await?;
         self.available().await
+    }
+
+    /// Whether a release, or a version that waits, keeps it paused.
+    fn is_held(&self, deployment: &Deployment) -> bool {
+        match self.story.stage.policies {
+            MutatingPolicies::Served => is_paused(deployment),
+            // There it is paused between releases too.
+            MutatingPolicies::Absent => deployment.annotations().contains_key("lockkeeper.dev/hold"),
+        }
+    }
+
+    /// Whether a release, or a version that waits, keeps the Deployment paused now.
+    pub async fn held(&self) -> Result<bool> {
+        Ok(self.is_held(&self.story.api::<Deployment>().get(&self.name).await?))
     }
 
     /// Whether the Deployment is paused now.
@@ -134,32 +149,60 @@ impl App<'_> {
 
     /// UID by name of the pods of this version that are not being deleted.
     pub async fn pods(&self, version: &str) -> Result<BTreeMap<String, String>> {
-        let labels = ListParams::default().labels(&format!("app={}", self.name));
-        let image = format!("demo:{version}");
-        let pods = self.story.api::<Pod>().list(&labels).await?;
-        let of_version = pods.into_iter().filter(|pod| {
-            let images = pod.spec.iter().flat_map(|spec| &spec.containers);
-            pod.metadata.deletion_timestamp.is_none() && images.into_iter().any(|c| c.image.as_ref() == Some(&image))
-        });
+        let pods = self.story.api::<Pod>().list(&ListParams::default().labels(&self.label())).await?;
+        let of_version = pods.into_iter().filter(|pod| is_of(pod, version));
         Ok(of_version.map(|pod| (pod.name_any(), pod.uid().unwrap_or_default())).collect())
     }
 
-    /// Nothing of ours is left: specs as expected, no canary Service, every ReplicaSet controlled by the Deployment and
-    /// without our labels.
+    /// Waits until this version has no pods but such that are being deleted.
+    pub async fn gone(&self, version: &str) -> Result<()> {
+        let what = format!("have none of {version}");
+        let gone = |pods: &[Pod]| !pods.iter().any(|pod| is_of(pod, version));
+        wait::list(&self.story.api::<Pod>(), &self.label(), &what, LIMIT, gone).await.map(drop)
+    }
+
+    /// Selects its pods.
+    fn label(&self) -> String {
+        format!("app={}", self.name)
+    }
+
+    /// Fails where the specs are not as expected. Without mutating policies a Deployment that a Release manages is paused too.
+    pub async fn has(&self, expected: &Specs) -> Result<()> {
+        let deployment = self.story.api::<Deployment>().get(&self.name).await?;
+        let managed = deployment.annotations().contains_key("lockkeeper.dev/release");
+        let expected = match self.story.stage.policies {
+            MutatingPolicies::Absent if managed => expected.clone().paused(),
+            MutatingPolicies::Absent | MutatingPolicies::Served => expected.clone(),
+        };
+        self.specs().await?.same_as(&expected)
+    }
+
+    /// Nothing of ours is left: specs as expected, no canary Service, every ReplicaSet controlled by the Deployment, with the
+    /// very reference that its controller writes, and without our labels.
     pub async fn at_rest(&self, expected: &Specs) -> Result<()> {
-        self.specs().await?.same_as(expected)?;
+        self.has(expected).await?;
         let services = self.story.api::<Service>().list(&ListParams::default()).await?;
         let names: Vec<String> = services.iter().map(ResourceExt::name_any).collect();
         ensure!(!names.contains(&format!("{}-canary", self.name)), "the canary Service is left: {names:?}");
         let sets = self.story.api::<ReplicaSet>().list(&ListParams::default()).await?;
         for set in sets.iter().filter(|set| set.name_any().starts_with(&self.name)) {
-            let controlled = set.owner_references().iter().any(|owner| owner.controller == Some(true));
-            ensure!(controlled, "the Deployment does not control ReplicaSet {}", set.name_any());
+            let owners = set.owner_references();
+            let as_its_own = |owner: &OwnerReference| {
+                owner.kind == "Deployment" && owner.controller == Some(true) && owner.block_owner_deletion == Some(true)
+            };
+            let controlled = owners.len() == 1 && owners.iter().all(as_its_own);
+            ensure!(controlled, "the Deployment does not control ReplicaSet {} as its own: {owners:?}", set.name_any());
             let ours: Vec<&String> = set.labels().keys().filter(|label| label.starts_with("lockkeeper.dev/")).collect();
             ensure!(ours.is_empty(), "ReplicaSet {} has {ours:?}", set.name_any());
         }
         Ok(())
     }
+}
+
+fn is_of(pod: &Pod, version: &str) -> bool {
+    let image = format!("demo:{version}");
+    let mut containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    pod.metadata.deletion_timestamp.is_none() && containers.any(|c| c.image.as_ref() == Some(&image))
 }
 
 fn is_paused(deployment: &Deployment) -> bool {

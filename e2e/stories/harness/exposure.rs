@@ -67,18 +67,21 @@ impl App<'_> {
 }
 
 impl Exposure {
-    /// No route ever gave more to the new version than its step allowed, and no Service lost its pin.
+    /// No route was ever given more for the new version than its step allowed, and no Service lost its pin. A step that falls is
+    /// published before the route follows: others, such as the gateway, may write the route in between.
     ///
     /// Returns the most that a route has given, in percent.
     pub fn never_above_the_step(&self) -> Result<u8> {
         let mut seen = self.seen.lock().clone();
         seen.sort_by_key(|(version, _)| *version);
-        let (mut allowed, mut most) = (0, 0);
+        let (mut allowed, mut given, mut most) = (0, 0, 0);
         for (version, state) in &seen {
             match state {
                 State::Allowed(weight) => allowed = *weight,
                 State::Given(share) => {
-                    ensure!(*share <= allowed, "at {version} the route gave {share} %, the step {allowed}: {seen:?}");
+                    let most_now = allowed.max(given);
+                    ensure!(*share <= most_now, "at {version} the route gave {share} %, the step {allowed}: {seen:?}");
+                    given = *share;
                     most = most.max(*share);
                 }
                 State::Pinned { wanted, selected } => {

@@ -5,28 +5,32 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use lockkeeper_e2e::{Cluster, Fixture, Installation, MutatingPolicies, Operator, Options};
 
+use super::Evidence;
+
 /// Label of a Release that the shared operator leaves alone, because its story ends operators; the value is the namespace.
 pub const OWN_OPERATOR: &str = "own-operator";
 
 /// One for all stories.
 pub struct Stage {
     pub cluster: Cluster,
+    pub policies: MutatingPolicies,
     product: Product,
 }
 
 enum Product {
     /// Installed before the first story, with one operator for all.
-    Shared { installation: Installation, operator: Box<Operator> },
+    Shared { installation: Installation, operator: Box<Operator>, evidence: Evidence },
     /// Installed by each story that runs, one after the other, from the chart or by kustomize.
     OfTheStory,
 }
 
 impl Stage {
-    pub async fn set(policies: MutatingPolicies) -> Result<Stage> {
+    pub async fn set(policies: MutatingPolicies, evidence: Evidence) -> Result<Stage> {
         let cluster = Cluster::start(Options { mutating_policies: policies, ..Options::default() }).await?;
         match Self::with(&cluster, policies).await {
             Ok((installation, operator)) => {
-                Ok(Stage { cluster, product: Product::Shared { installation, operator: Box::new(operator) } })
+                let product = Product::Shared { installation, operator: Box::new(operator), evidence };
+                Ok(Stage { cluster, policies, product })
             }
             Err(error) => {
                 cluster.keep_logs();
@@ -45,7 +49,7 @@ impl Stage {
     /// A cluster with nothing of the product in it.
     pub async fn bare(policies: MutatingPolicies) -> Result<Stage> {
         let cluster = Cluster::start(Options { mutating_policies: policies, ..Options::default() }).await?;
-        Ok(Stage { cluster, product: Product::OfTheStory })
+        Ok(Stage { cluster, policies, product: Product::OfTheStory })
     }
 
     /// What was installed before the first story.
@@ -68,14 +72,15 @@ impl Fixture for Stage {
         &self.cluster
     }
 
-    /// Ends the operator as an installation is taken down, and then the cluster.
+    /// Ends the operator as an installation is taken down, keeps what its requests show, and then ends the cluster.
     async fn tear_down(self) -> Result<()> {
-        if let Product::Shared { operator, .. } = self.product {
+        if let Product::Shared { operator, evidence, .. } = self.product {
             let status = operator.process.terminate(super::LIMIT).await?;
             if !status.success() {
                 self.cluster.keep_logs();
                 bail!("the operator ended with {status} after SIGTERM; logs: {}", self.cluster.logs().display());
             }
+            evidence.gather(&self.cluster, self.policies).await?;
         }
         self.cluster.stop().await
     }

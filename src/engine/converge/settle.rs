@@ -290,8 +290,8 @@ fn clean_up(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView
     if keep != Keep::Gone && old.is_some_and(|old| old.role.is_some()) || !round.done() {
         return round;
     }
-    // What the Deployment has restarted natively stays.
-    let restarted = |rs: &ReplicaSetView| rs.controlled && rs.digest == scene.deployment.digest;
+    // What the Deployment has restarted natively stays; what was just given back to it with its own template, and no pods, does not.
+    let restarted = |rs: &ReplicaSetView| rs.controlled && rs.replicas > 0 && rs.digest == scene.deployment.digest;
     let others = scene.view.replica_sets.iter().filter(|rs| rs.hash != new.hash && !restarted(rs));
     if let Some(rs) = others.into_iter().find(|rs| rs.existing > 0) {
         // Unpinned now, the Services would send traffic to it.

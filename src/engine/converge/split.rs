@@ -73,7 +73,9 @@ fn prepare(scene: &Scene<'_>, old: &ReplicaSetView, candidate: &WorkloadRevision
         writes.extend(scene.pinned().filter(|s| s.pin.is_some()).map(write::unpin));
         return writes;
     }
-    if old.available > 0 {
+    // Whichever is known first: a watch that lags must not let the candidate's pods share the stable Service.
+    let stable = scene.service(&services.stable);
+    if old.available > 0 || stable.is_some_and(|stable| scene.ready(stable, old) > 0) {
         writes.extend(scene.pin(&old.hash));
     } else if scene.view.replica_sets.iter().any(|rs| rs.role == Some(Role::Candidate) && rs.hash != candidate.hash) {
         // A resumed Deployment has drained the stable version: traffic goes where pods are until it stands again.

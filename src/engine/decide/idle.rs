@@ -14,6 +14,7 @@ use crate::{
     gate,
     revision::Wanted,
     verdict::Command,
+    world::WorkloadView,
     write::{self, DeploymentGoal, Write},
 };
 
@@ -300,11 +301,7 @@ impl Run<'_> {
 
     /// Whether the first version waits, paused by us, for its gates.
     fn held(&self) -> bool {
-        self.world
-            .workloads
-            .iter()
-            .filter_map(|view| view.deployment.as_ref())
-            .any(|deployment| deployment.paused && deployment.marks.contains_key(PAUSED_BY))
+        self.world.workloads.iter().any(|view| view.deployment.as_ref().is_some_and(|d| d.paused) && held_back(view))
     }
 
     fn roll_out_natively(&self) -> Vec<Write> {
@@ -312,7 +309,7 @@ impl Run<'_> {
         views
             .filter_map(|(work, view)| {
                 let deployment = view.deployment.as_ref()?;
-                let ours = deployment.marks.contains_key(PAUSED_BY);
+                let ours = held_back(view);
                 // What already rolls out is the first version, whatever the Release asks for: that one then goes by steps.
                 let images = if ours { crate::revision::images_to_set(work, deployment) } else { None };
                 let goal = DeploymentGoal { paused: ours.then_some(false), images, ..DeploymentGoal::default() };
@@ -372,4 +369,14 @@ impl Run<'_> {
         self.enter(Phase::Invalid);
         Doing { message: self.faults.join("; "), waits: Waits::Mending, ..Doing::default() }
     }
+}
+
+/// Whether a pause of ours keeps a Deployment's template from being rolled out. Where it is all that runs, the pause holds nothing
+/// back: it only says, on API servers without mutating policies, that the next one waits.
+fn held_back(view: &WorkloadView) -> bool {
+    let Some(deployment) = &view.deployment else { return false };
+    let mut controlled = view.replica_sets.iter().filter(|rs| rs.controlled);
+    let rolled_out = controlled.clone().any(|rs| rs.digest == deployment.digest)
+        && controlled.all(|rs| rs.digest == deployment.digest || rs.replicas == 0);
+    deployment.marks.contains_key(PAUSED_BY) && !rolled_out
 }

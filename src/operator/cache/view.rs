@@ -94,8 +94,11 @@ pub fn deployment(object: &DynamicObject, before: Option<&DeploymentEntry>, now:
     let (spec, status) = (&data["spec"], &data["status"]);
     let template = &spec["template"];
     let marks = metadata.annotations.iter().flatten().filter(|(key, _)| key.starts_with("lockkeeper.dev/"));
+    // Most changes are of the status, and digests are the dearest part of all this.
+    let compact = Compact::new(template);
+    let same = before.filter(|before| before.template == compact);
     DeploymentEntry {
-        template: Compact::new(template),
+        template: compact,
         view: DeploymentView {
             name: text(&metadata.name),
             uid: text(&metadata.uid),
@@ -109,7 +112,7 @@ pub fn deployment(object: &DynamicObject, before: Option<&DeploymentEntry>, now:
             marks: marks.map(|(key, value)| (key.clone(), value.clone())).collect(),
             selector: spec["selector"].clone(),
             template: Value::Null,
-            digest: template_digest(template),
+            digest: same.map_or_else(|| template_digest(template), |same| same.view.digest.clone()),
             status_replicas: number(&status["replicas"]).unwrap_or_default(),
             updated: number(&status["updatedReplicas"]).unwrap_or_default(),
             available: number(&status["availableReplicas"]).unwrap_or_default(),
@@ -118,8 +121,8 @@ pub fn deployment(object: &DynamicObject, before: Option<&DeploymentEntry>, now:
     }
 }
 
-/// A ReplicaSet.
-pub fn replica_set(object: &DynamicObject) -> ReplicaSetEntry {
+/// A ReplicaSet; `before` is how it was.
+pub fn replica_set(object: &DynamicObject, before: Option<&ReplicaSetEntry>) -> ReplicaSetEntry {
     let (metadata, data) = (&object.metadata, &object.data);
     let (spec, status) = (&data["spec"], &data["status"]);
     let template = &spec["template"];
@@ -128,12 +131,14 @@ pub fn replica_set(object: &DynamicObject) -> ReplicaSetEntry {
     let labels = metadata.labels.clone().unwrap_or_default();
     let owner = owning_deployment(metadata);
     let role = labels.get(ROLE).and_then(|role| Role::parse(role));
+    let compact = Compact::new(template);
+    let same = before.filter(|before| before.template.as_ref() == Some(&compact)).map(|before| &before.view);
     ReplicaSetEntry {
         deployment: owner.map(|owner| owner.name.clone()),
         deployment_uid: owner.map(|owner| owner.uid.clone()),
         controlled: owner.is_some_and(|owner| owner.controller == Some(true)),
         release: labels.get(RELEASE).cloned(),
-        template: (replicas > 0 || role.is_some()).then(|| Compact::new(template)),
+        template: (replicas > 0 || role.is_some()).then_some(compact),
         view: ReplicaSetView {
             name: text(&metadata.name),
             uid: text(&metadata.uid),
@@ -145,8 +150,8 @@ pub fn replica_set(object: &DynamicObject) -> ReplicaSetEntry {
             hash: spec["selector"]["matchLabels"][POD_TEMPLATE_HASH].as_str().unwrap_or_default().into(),
             labels,
             template_labels: strings(&template["metadata"]["labels"]),
-            digest: template_digest(template),
-            version: version_digest(template),
+            digest: same.map_or_else(|| template_digest(template), |same| same.digest.clone()),
+            version: same.map_or_else(|| version_digest(template), |same| same.version.clone()),
             images: images(&template["spec"]),
             template: None,
             replicas,

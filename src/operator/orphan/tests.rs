@@ -34,7 +34,7 @@ fn replica_set(image: &str, replicas: u32, role: Option<Role>) -> ReplicaSetView
         "spec": {"replicas": replicas, "selector": {"matchLabels": {"pod-template-hash": image}}, "template": template(image)},
         "status": {"replicas": replicas},
     }));
-    ReplicaSetView { controlled: role.is_none(), ..view::replica_set(&object.unwrap()).view }
+    ReplicaSetView { controlled: role.is_none(), ..view::replica_set(&object.unwrap(), None).view }
 }
 
 fn check(deployment: &DeploymentView, replica_sets: &[ReplicaSetView], expected: Remedy) {

@@ -1,12 +1,9 @@
-//! The API server under a `kube::Client`: networks with their delays and faults, requests, answers.
+//! The API server under a `kube::Client`: requests and answers.
 
 use std::{
     convert::Infallible,
     future::pending,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -21,51 +18,12 @@ use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{Call, Caller, Kind, Part, Server, Status, Verb, discovery, scale, watch};
+use super::{Call, Caller, Disposition, Kind, Link, Part, Server, Status, Verb, discovery, scale, watch};
 use crate::run::{SharedTrace, Trace};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// What a client gets.
 pub type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
-
-/// What becomes of a request on its way.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Disposition {
-    /// It arrives, and so does its answer.
-    Pass,
-    /// Both take this much longer.
-    Delay(Duration),
-    /// The server refuses it, whatever it is. A code of 429 or 503 may say after how many seconds to come again.
-    Refuse(Status, Option<u32>),
-    /// The client gives up after this time; the server may have done it.
-    TimeOut {
-        /// After this time.
-        after: Duration,
-        /// Whether it was done.
-        done: bool,
-    },
-    /// It is done, and the connection is cut within the answer.
-    Cut,
-    /// It is done, and the answer ends too early without anybody noticing.
-    Truncate,
-    /// The process that has sent it dies; nothing more passes over its link.
-    Kill {
-        /// Whether it was done.
-        done: bool,
-    },
-}
-
-/// Decides what becomes of requests.
-pub trait Fault: Send {
-    /// The disposition of the request of this number, counted from 0 over all requests of the link; `write` counts those that write.
-    fn judge(&mut self, call: &Call, number: u64, write: u64) -> Disposition;
-}
-
-impl<F: FnMut(&Call, u64, u64) -> Disposition + Send> Fault for F {
-    fn judge(&mut self, call: &Call, number: u64, write: u64) -> Disposition {
-        self(call, number, write)
-    }
-}
 
 /// A server that many look at. Everything runs on one thread; the lock is never contended and never held across an await.
 #[derive(Clone)]
@@ -110,83 +68,6 @@ impl Shared {
     /// A generator of its own for somebody, from the one seed.
     pub fn fork_random(&self) -> fastrand::Rng {
         self.0.random.lock().fork()
-    }
-}
-
-/// A network between a client and the server.
-#[derive(Clone)]
-pub struct Link(Arc<Line>);
-
-struct Line {
-    name: String,
-    cut: AtomicBool,
-    killed: tokio::sync::Notify,
-    requests: AtomicU64,
-    writes: AtomicU64,
-    milliseconds: (u64, u64),
-    random: Mutex<fastrand::Rng>,
-    fault: Mutex<Option<Box<dyn Fault>>>,
-}
-
-impl std::fmt::Debug for Link {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").field("name", &self.0.name).field("writes", &self.writes()).finish_non_exhaustive()
-    }
-}
-
-impl Link {
-    /// A network whose messages take a time within these bounds, in milliseconds.
-    pub fn new(name: &str, random: fastrand::Rng, milliseconds: (u64, u64)) -> Self {
-        Self(Arc::new(Line {
-            name: name.into(),
-            cut: AtomicBool::new(false),
-            killed: tokio::sync::Notify::new(),
-            requests: AtomicU64::new(0),
-            writes: AtomicU64::new(0),
-            milliseconds,
-            random: Mutex::new(random),
-            fault: Mutex::new(None),
-        }))
-    }
-
-    /// Lets this decide what becomes of requests from now on.
-    pub fn set_fault(&self, fault: Box<dyn Fault>) {
-        *self.0.fault.lock() = Some(fault);
-    }
-
-    /// Nothing passes any more: whoever is at its end has died.
-    pub fn cut(&self) {
-        self.0.cut.store(true, Relaxed);
-        self.0.killed.notify_one();
-    }
-
-    /// Returns when the process at its end has to die, because a fault says so.
-    pub async fn killed(&self) {
-        self.0.killed.notified().await;
-    }
-
-    /// How long the next message takes.
-    pub(super) fn latency(&self) -> Duration {
-        let (from, to) = self.0.milliseconds;
-        Duration::from_millis(self.0.random.lock().u64(from..=to))
-    }
-
-    /// Goes on only if the link still stands.
-    pub(super) async fn passes(&self) {
-        if self.0.cut.load(Relaxed) {
-            pending::<()>().await;
-        }
-    }
-
-    /// Writes that were sent so far.
-    pub fn writes(&self) -> u64 {
-        self.0.writes.load(Relaxed)
-    }
-
-    fn judge(&self, call: &Call) -> Disposition {
-        let number = self.0.requests.fetch_add(1, Relaxed);
-        let write = if call.verb.writes() { self.0.writes.fetch_add(1, Relaxed) } else { self.0.writes.load(Relaxed) };
-        self.0.fault.lock().as_mut().map_or(Disposition::Pass, |fault| fault.judge(call, number, write))
     }
 }
 
@@ -298,7 +179,7 @@ impl Service {
 
     fn note(&self, method: &str, place: &str, body: &[u8], code: u16, sent: &[u8]) {
         let now = self.shared.clock().now();
-        self.shared.trace().request(now, &self.link.0.name, method, place, body, code, sent);
+        self.shared.trace().request(now, self.link.name(), method, place, body, code, sent);
     }
 
     /// Events are taken and told of, but not stored: nobody in the simulation reads them from the server. Their names and times come from the

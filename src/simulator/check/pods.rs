@@ -2,7 +2,7 @@
 
 use lockkeeper_api::names::POD_TEMPLATE_HASH;
 
-use super::{Author, Checker, Scene, traffic::serves};
+use super::{Author, Checker, KNOWN_AFTER, Scene, traffic::serves};
 use crate::api::Kind;
 
 /// S7: no pod of the version that stays is killed.
@@ -24,6 +24,13 @@ impl Checker for Killed {
         // What serves nobody need not run twice until all workloads have taken over.
         let stable = work.hash("stable").filter(|_| promoting.is_none() || work.services.is_some());
         let hash = before["metadata"]["labels"][POD_TEMPLATE_HASH].as_str()?;
+        let set = crate::api::object::controller(before).map_or("", |set| crate::api::object::text(&set["name"]));
+        let earlier = scene.memory.shrunk.as_ref();
+        // What was decided before the promotion or the rollback began.
+        let turned = promoting == Some(hash) || work.phase() == "RollingBack";
+        if turned && earlier.is_some_and(|(name, at)| name == set && change.at < *at + KNOWN_AFTER) {
+            return None;
+        }
         let stays = [stable, promoting].contains(&Some(hash)) && scene.was.stands(hash);
         stays.then(|| format!("{} of the version that stays was killed in {}", change.key, work.phase()))
     }

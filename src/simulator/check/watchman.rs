@@ -21,6 +21,8 @@ pub struct Memory {
     pub hurt: bool,
     /// Others have changed how many pods there are, so that pods may rightly go.
     pub disturbed: bool,
+    /// The ReplicaSet that was last made smaller before a rollback, or its own promotion, began, and when: its pods go a moment later.
+    pub shrunk: Option<(String, Timestamp)>,
     /// When others have last changed the Release, a window or a policy.
     pub changed: Option<Timestamp>,
 }
@@ -61,6 +63,16 @@ impl Watchman {
             // Only a pod that others make fail: those that our writes end are what is checked.
             let failed = change.before.as_ref().is_some_and(|before| serves(before)) && !serves(&change.object);
             memory.hurt |= failed && (author == Author::Other || &*change.by == "kubelet");
+        }
+        let moving = works.iter().any(|work| match work.phase() {
+            "RollingBack" => true,
+            "Promoting" => work.hash("candidate").is_some_and(|hash| change.key.name.ends_with(hash)),
+            _ => false,
+        });
+        let smaller =
+            change.before.as_ref().is_some_and(|before| Traffic::size(before) > Traffic::size(&change.object));
+        if change.key.kind == Kind::ReplicaSet && smaller && !moving {
+            memory.shrunk = Some((change.key.name.clone(), change.at));
         }
         if author != Author::Other {
             return;

@@ -142,6 +142,14 @@ impl Sim {
         self.fault = Some(Box::new(fault));
     }
 
+    /// From now on every request of the operators that run arrives.
+    pub fn calm(&mut self) {
+        self.fault = None;
+        for operator in self.operators.iter().flatten() {
+            operator.link().set_fault(Box::new(|_: &Call, _: u64, _: u64| Disposition::Pass));
+        }
+    }
+
     /// Starts an operator that acts from the beginning. Gives its number.
     ///
     /// # Errors

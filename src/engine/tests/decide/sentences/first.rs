@@ -61,6 +61,26 @@ fn a_release_that_asks_for_more_than_what_runs_takes_what_runs_as_stable() {
     assert_eq!((version(&lab), share(&lab)), (Some("1"), 10));
 }
 
+/// Our own pause is news to the Deployment's controller: until that has seen it, the status speaks of an older spec.
+#[test]
+fn what_is_taken_over_by_pausing_it_is_no_first_version_that_waits() {
+    let work = Work { images: true, ..Work::web() };
+    let mut lab = lab(&[work], json!([{"setWeight": 10}, {"pause": {}}]), json!({}));
+    lab.setting.paused_at_rest = true;
+    lab.pass();
+    lab.cluster.now += jiff::SignedDuration::from_secs(5);
+    while lab.pass() {}
+    lab.happen(&Happening::Version("2"));
+    let pods: Vec<_> = lab.cluster.pods.keys().cloned().collect();
+    while lab.round() {}
+    let deployment = lab.cluster.get(Kind::Deployment, "web").unwrap();
+    assert!(deployment["spec"]["paused"] == true, "{}", lab.tail());
+    lab.run(1);
+    expect(&lab, Phase::Paused, "step 2/2");
+    assert_eq!((version(&lab), share(&lab)), (Some("1"), 10));
+    assert!(pods.iter().all(|pod| lab.cluster.pods.contains_key(pod)), "{}", lab.tail());
+}
+
 #[test]
 fn a_restart_is_no_new_version_and_passes_natively() {
     let mut lab = at_rest(json!([{"setWeight": 10}, {"pause": {}}]), json!({}));

@@ -1,0 +1,113 @@
+//! Random others and a random network around a release of 2.0.0: no promise is broken, and it ends in a defined state.
+//! `LOCKKEEPER_SEEDS=from..to` says which seeds; a failing one prints how to replay it.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Result, STEPS, plot, release};
+use lockkeeper_simulator::{
+    api::{Call, Disposition, Kind, Snapshot, Status},
+    run::{Plot, Sim, many, shop},
+    world::{Act, Script, When, people},
+};
+use serde_json::json;
+
+/// Something that somebody does.
+fn act(random: &mut fastrand::Rng) -> Act {
+    let (deployment, own) = (shop::key(Kind::Deployment), shop::key(Kind::Release));
+    match random.u8(0..12) {
+        0 => people::scale(&deployment, random.u32(1..8)),
+        1 => people::sync(shop::route()),
+        2 => people::sync(shop::service()),
+        3 => people::change("dora", &deployment, |deployment| deployment["spec"]["paused"] = json!(false)),
+        4 => people::set_image("dora", &deployment, &shop::image("1.0.0")),
+        5 => people::set_image("dora", &deployment, &shop::image("2.1.0")),
+        6 => people::decide("olga", &own, "Abort", None),
+        7 => people::decide("olga", &own, "Promote", None),
+        8 => people::decide("olga", &own, "Skip", None),
+        9 => people::change("dora", &own, |release| {
+            release["spec"]["strategy"]["canary"]["steps"] = json!([{"setWeight": 30}])
+        }),
+        10 => people::decide("olga", &own, "Rollback", None),
+        _ => people::set_image("dora", &deployment, &shop::image("2.2.0-errors20")),
+    }
+}
+
+/// One request in `rarely` meets trouble.
+fn trouble(mut random: fastrand::Rng, rarely: u32) -> impl FnMut(&Call, u64, u64) -> Disposition + Send {
+    move |call, _, _| {
+        if random.u32(0..rarely) > 0 {
+            return Disposition::Pass;
+        }
+        let done = random.bool();
+        match random.u8(0..8) {
+            0 => Disposition::Delay(Duration::from_millis(random.u64(1..3000))),
+            1 => Disposition::Refuse(
+                Status::new(503, "ServiceUnavailable", "the server is currently unable to handle the request"),
+                None,
+            ),
+            2 => Disposition::Refuse(Status::new(429, "TooManyRequests", "too many requests"), Some(1)),
+            3 => Disposition::Refuse(Status::conflict(&call.key), None),
+            4 => Disposition::TimeOut { after: Duration::from_secs(random.u64(1..20)), done },
+            5 if call.verb.writes() => Disposition::Cut,
+            6 if call.verb.writes() => Disposition::Truncate,
+            _ => Disposition::Kill { done },
+        }
+    }
+}
+
+fn settled(objects: &Snapshot) -> bool {
+    let release = release(objects);
+    let status = &release["status"];
+    let phase = status["phase"].as_str().unwrap_or_default();
+    // The blocked version may stay in the Deployment; a version that nobody has asked for again does not start.
+    matches!(phase, "Stable" | "RolledBack" | "Aborted" | "Rejected")
+        && status["stable"]["version"].is_string()
+        && (phase != "Stable" || release["metadata"]["finalizers"].is_null())
+}
+
+fn play(seed: u64, lines: bool) -> Result {
+    let mut random = fastrand::Rng::with_seed(seed ^ 0x5eed);
+    let mut script = Script::default();
+    for _ in 0..random.u8(1..4) {
+        let after = Duration::from_millis(random.u64(0..60_000));
+        script = script.then(When::After(after), act(&mut random));
+    }
+    let rarely = [0, 200, 40][random.usize(0..3)];
+    let mut plot = Plot { lines, ..plot(seed, STEPS) };
+    plot.actors.push(Box::new(script));
+    Sim::play(plot, async |sim: &mut Sim| {
+        if rarely > 0 {
+            sim.next_fault(trouble(random.fork(), rarely));
+        }
+        sim.start()?;
+        sim.pass(Duration::from_secs(120)).await?;
+        // From here on nothing strikes any more.
+        sim.calm();
+        sim.pass(Duration::from_secs(3600)).await?;
+        let ended = sim.until("settled", Duration::from_secs(3600), settled).await;
+        let violations = sim.report.violations();
+        if violations.is_empty() && ended.is_ok() {
+            return Ok(());
+        }
+        let status = release(sim.shared.lock().store().objects())["status"].clone();
+        let trace = sim.shared.trace().lines().join("\n");
+        Err(format!("{violations:#?} {ended:?} {}\n{trace}", status["message"]).into())
+    })
+}
+
+#[test]
+fn random_others_and_a_random_network_break_no_promise() {
+    let seeds = std::env::var("LOCKKEEPER_SEEDS").unwrap_or_else(|_| "0..20".into());
+    let (from, to) = seeds.split_once("..").unwrap();
+    let (from, to): (u64, u64) = (from.parse().unwrap(), to.parse().unwrap());
+    let lines = to - from == 1;
+    let failures = many(from..to, 2, |seed| play(seed, lines).map_err(|error| error.to_string()));
+    for failure in &failures {
+        println!("LOCKKEEPER_SEEDS={}..{}: {}", failure.seed, failure.seed + 1, failure.why);
+    }
+    assert!(failures.is_empty(), "{} of {} seeds", failures.len(), to - from);
+}
