@@ -69,7 +69,11 @@ impl Log {
             let refused = decision.refused.as_ref().map(|why| format!(": counts for nothing, {why}"));
             self.tell(at, BeatKind::Person, text + &refused.unwrap_or_default());
         }
-        self.gates(at, &last.gates, &next.gates);
+        let leaves = matches!(
+            next.phase,
+            Phase::RollingBack | Phase::RolledBack | Phase::Aborted | Phase::Rejected | Phase::Invalid
+        );
+        self.gates(at, &last.gates, &next.gates, leaves);
         self.checks(at, &last.checks, &next.checks);
         self.course(at, &last, &next);
     }
@@ -107,7 +111,8 @@ impl Log {
             Phase::Progressing | Phase::Paused => {
                 self.moment(Moment::Started, at);
                 // What gates say has been told, and what the step is.
-                let told = stepped || next.hold.is_some() || next.gates.iter().any(|gate| gate.state == GateState::Closed);
+                let told =
+                    stepped || next.hold.is_some() || next.gates.iter().any(|gate| gate.state == GateState::Closed);
                 if next.phase == Phase::Paused && !told && !self.said(&next.message) {
                     self.tell(at, BeatKind::Phase, next.message.clone());
                 }
@@ -146,7 +151,7 @@ impl Log {
         true
     }
 
-    fn gates(&mut self, at: Timestamp, last: &[GateStatus], next: &[GateStatus]) {
+    fn gates(&mut self, at: Timestamp, last: &[GateStatus], next: &[GateStatus], leaves: bool) {
         let closed = |gates: &[GateStatus], name: &str| {
             gates.iter().any(|gate| gate.name == name && gate.state == GateState::Closed)
         };
@@ -160,8 +165,12 @@ impl Log {
             if let Some((_, until)) = self.closed.get_mut(&gate.name).and_then(|spans| spans.last_mut()) {
                 *until = Some(at);
             }
-            let message = next.iter().find(|other| other.name == gate.name).map(|gate| format!(": {}", gate.message));
-            self.tell(at, BeatKind::Gate, format!("gate {} is open{}", gate.name, message.unwrap_or_default()));
+            // On the way back nobody asks any more, which opens nothing.
+            if !leaves {
+                let message =
+                    next.iter().find(|other| other.name == gate.name).map(|gate| format!(": {}", gate.message));
+                self.tell(at, BeatKind::Gate, format!("gate {} is open{}", gate.name, message.unwrap_or_default()));
+            }
         }
     }
 
@@ -175,7 +184,9 @@ impl Log {
                     let value = check.value.as_ref().map(|value| format!(" ({value})")).unwrap_or_default();
                     format!("{} succeeds{value}", check.name)
                 }
-                CheckOutcome::Failure if is_worth_telling(before.map_or(0, |before| before.failures), check.failures) => {
+                CheckOutcome::Failure
+                    if is_worth_telling(before.map_or(0, |before| before.failures), check.failures) =>
+                {
                     format!("{} fails, {} so far: {why}", check.name, check.failures)
                 }
                 CheckOutcome::Error if !same => format!("{} gets no answer: {why}", check.name),

@@ -146,7 +146,8 @@ impl Stage {
         );
         let killed = Arc::new(AtomicBool::new(false));
         let stopped = Arc::new(AtomicBool::new(false));
-        let switches = Switches { state: state.clone(), killed: killed.clone(), stopped: stopped.clone() };
+        let switches =
+            Switches { state: state.clone(), killed: killed.clone(), stopped: stopped.clone(), log: log.clone() };
         director.tasks = tasks(&cast, scenario, &switches);
         director.decisions = cast.decisions.clone();
         let busy = director.busy.clone();

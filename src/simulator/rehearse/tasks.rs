@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::{
     Scenario,
     cast::Cast,
-    chronicle::status,
+    chronicle::{SharedLog, status},
     director::{Again, Task, decide},
     outcome::BeatKind,
     scenario::{Deed, Span, Trouble},
@@ -38,6 +38,8 @@ pub struct Switches {
     pub killed: Arc<AtomicBool>,
     /// Whether the gateway is stopped.
     pub stopped: Arc<AtomicBool>,
+    /// What happens.
+    pub log: SharedLog,
 }
 
 /// What the scenario wants to happen.
@@ -45,7 +47,7 @@ pub fn tasks(cast: &Cast, scenario: &Scenario, switches: &Switches) -> VecDeque<
     let mut tasks = VecDeque::new();
     for deed in &scenario.people.acts {
         let (at, since) = (deed.at.into(), deed.since);
-        tasks.push_back(Task { at, since, says: None, act: person(cast, deed), every: None });
+        tasks.push_back(Task { at, since, says: None, act: person(cast, deed, &switches.log), every: None });
     }
     for trouble in &scenario.trouble {
         let Span { at, since, r#for: lasts, every } = *trouble.span();
@@ -65,8 +67,8 @@ pub fn tasks(cast: &Cast, scenario: &Scenario, switches: &Switches) -> VecDeque<
     tasks
 }
 
-fn person(cast: &Cast, deed: &Deed) -> Act {
-    let (key, deed) = (cast.release.clone(), deed.clone());
+fn person(cast: &Cast, deed: &Deed, log: &SharedLog) -> Act {
+    let (key, deed, log) = (cast.release.clone(), deed.clone(), log.clone());
     Box::new(move |turn: &mut Turn<'_>| {
         let Ok(release) = turn.server.get(&key) else { return };
         let status: ReleaseStatus = status(&release);
@@ -79,8 +81,14 @@ fn person(cast: &Cast, deed: &Deed) -> Act {
         let groups = groups.filter(|gate| deed.gate.as_deref() == gate["name"].as_str());
         let groups: Vec<String> =
             groups.flat_map(|gate| list(&gate["from"]["groups"])).map(|group| text(group).to_owned()).collect();
-        if let Some(revision) = revision {
-            decide(turn, &key, &deed.by, &groups, &revision, deed.verdict, deed.gate.as_deref());
+        let Some(revision) = revision else {
+            let text =
+                format!("{} wants to {:?}, but there is no version that this could be about", deed.by, deed.verdict);
+            log.lock().tell(turn.now, BeatKind::Person, text);
+            return;
+        };
+        if let Err(refusal) = decide(turn, &key, &deed.by, &groups, &revision, deed.verdict, deed.gate.as_deref()) {
+            log.lock().tell(turn.now, BeatKind::Person, format!("{} may not: {}", deed.by, refusal.message));
         }
     })
 }

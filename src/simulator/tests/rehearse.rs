@@ -205,6 +205,8 @@ fn people_decide_as_the_scenario_says() {
     assert_eq!(own.end.end, End::Unfinished, "who asks does not count: {}", told(&own));
     let aborts = one(&text, "{versions: [{name: v}], people: {acts: [{verdict: Abort, by: olga, at: 2m}]}}");
     assert_eq!((aborts.end.end, aborts.end.started_after.map(f64::round)), (End::Aborted, Some(300.0)));
+    let late = one(&text, "{versions: [{name: v}], people: {acts: [{verdict: Abort, by: olga, since: Promoted}]}}");
+    assert!(told(&late).contains("olga wants to Abort, but there is no version"), "{}", told(&late));
 }
 
 #[test]
