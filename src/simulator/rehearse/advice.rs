@@ -15,7 +15,7 @@ mod people;
 mod tests;
 
 use jiff::Timestamp;
-use lockkeeper_api::release::ReleaseStatus;
+use lockkeeper_api::{release::ReleaseStatus, scalar::Duration};
 use serde::Serialize;
 
 pub use self::{
@@ -60,7 +60,7 @@ pub fn least(load: &[Load]) -> Option<f64> {
 }
 
 /// What only playing it shows.
-pub fn of_play(questions: &Questions, status: &ReleaseStatus, ended: &Ended) -> Vec<Warning> {
+pub fn of_play(questions: &Questions, status: &ReleaseStatus, ended: &Ended, limit: Duration) -> Vec<Warning> {
     let mut warnings = Vec::new();
     for question in questions.all().iter().filter(|question| question.answer == Answer::Unknown) {
         let (check, what) = (&question.check, if question.samples { " number of samples" } else { "" });
@@ -75,10 +75,13 @@ pub fn of_play(questions: &Questions, status: &ReleaseStatus, ended: &Ended) -> 
         ));
     }
     if ended.end == End::Unfinished {
-        warnings.push(Warning::new(
-            "unfinished",
-            format!("nothing more was going to happen: it stood at \"{}\"", status.message),
-        ));
+        let at = &status.message;
+        let text = if ended.ended_after >= limit.as_secs() as f64 {
+            format!("it had not ended within {limit}, the limit of the scenario; it stood at \"{at}\"")
+        } else {
+            format!("nothing more was going to happen; it stood at \"{at}\"")
+        };
+        warnings.push(Warning::new("unfinished", text));
     }
     warnings
 }

@@ -36,6 +36,8 @@ use crate::{
 
 /// How long after a change of routes or pods data planes may still follow; afterwards nobody looks until something changes.
 const FOLLOWS: SignedDuration = SignedDuration::from_secs(6);
+/// What begins the name of a step that waits for somebody; no gate can be called so.
+const STEP: &str = "step ";
 /// How exactly the account follows data planes.
 const LOOKS_EVERY: SignedDuration = SignedDuration::from_millis(100);
 
@@ -182,6 +184,10 @@ impl Director {
             .filter(|gate| gate.kind == GateKind::Approval && gate.state == GateState::Closed)
             .map(|gate| gate.name.as_str())
             .collect();
+        // A gate that closes again, as when approvals expire, asks again.
+        let asks = |name: &str| asking.contains(&name) || name.starts_with(STEP);
+        self.asked.retain(|name, _| asks(name));
+        self.answered.retain(|(gate, _)| asks(gate));
         for gate in spec.spec.gates.approvals.iter().filter(|gate| asking.contains(&gate.name.as_str())) {
             let since = *self.asked.entry(gate.name.clone()).or_insert(turn.now);
             for (person, after, verdict) in self.answers(gate) {
@@ -257,7 +263,7 @@ impl Director {
         if !endless || self.people.otherwise == Otherwise::Nobody || self.resumed == Some(step.index) {
             return None;
         }
-        let mark = format!("step {}", step.index);
+        let mark = format!("{STEP}{}", step.index);
         let since = *self.asked.entry(mark).or_insert(turn.now);
         let due = since + SignedDuration::from(self.people.after);
         if due > turn.now {

@@ -17,7 +17,10 @@ use lockkeeper_operator::{
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 
 use super::{
     Case, Manifest, Recording, Scenario, advice,
@@ -52,6 +55,10 @@ const GATEWAY: ((u64, u64), (u64, u64)) = ((200, 200), (500, 500));
 const NOBODY_COMES: SignedDuration = SignedDuration::from_secs(3600);
 /// How often it is looked at whether the end has come.
 const LOOKS_EVERY: Duration = Duration::from_secs(1);
+/// The same while nothing happens.
+const LOOKS_SELDOM: Duration = Duration::from_secs(60);
+/// How long the status must have said the same before it counts as an end.
+const SETTLED: SignedDuration = SignedDuration::from_secs(10);
 
 /// Why a version cannot be played.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +102,7 @@ pub fn play(
         stage.warm_up().await?;
         stage.ask();
         let end = stage.run(scenario.limit.into()).await?;
-        Ok(stage.close(case, played, end))
+        Ok(stage.close(case, scenario, played, end))
     })
 }
 
@@ -113,6 +120,8 @@ struct Stage {
     /// Whether the operator is to be dead.
     killed: Arc<AtomicBool>,
     busy: Arc<AtomicBool>,
+    /// The operator is to be killed or started.
+    pulse: Arc<Notify>,
 }
 
 impl Stage {
@@ -146,8 +155,14 @@ impl Stage {
         );
         let killed = Arc::new(AtomicBool::new(false));
         let stopped = Arc::new(AtomicBool::new(false));
-        let switches =
-            Switches { state: state.clone(), killed: killed.clone(), stopped: stopped.clone(), log: log.clone() };
+        let pulse = Arc::new(Notify::new());
+        let switches = Switches {
+            state: state.clone(),
+            killed: killed.clone(),
+            stopped: stopped.clone(),
+            pulse: pulse.clone(),
+            log: log.clone(),
+        };
         director.tasks = tasks(&cast, scenario, &switches);
         director.decisions = cast.decisions.clone();
         let busy = director.busy.clone();
@@ -169,8 +184,20 @@ impl Stage {
             state: state.clone(),
         });
         let requested_by = scenario.requested_by.clone();
-        let mut stage =
-            Self { shared, cast, log, state, questions, requested_by, start, operator: None, provider, killed, busy };
+        let mut stage = Self {
+            shared,
+            cast,
+            log,
+            state,
+            questions,
+            requested_by,
+            start,
+            operator: None,
+            provider,
+            killed,
+            busy,
+            pulse,
+        };
         stage.tend()?;
         Ok(stage)
     }
@@ -221,7 +248,12 @@ impl Stage {
     async fn run(&mut self, limit: SignedDuration) -> Result<End, PlayError> {
         let until = self.start.checked_add(limit).unwrap_or(Timestamp::MAX);
         loop {
-            sleep(LOOKS_EVERY).await;
+            let pulse = self.pulse.clone();
+            tokio::select! {
+                biased;
+                () = pulse.notified() => {}
+                () = sleep(self.rest()) => {}
+            }
             self.tend()?;
             let now = self.now();
             if let Some(end) = self.ended(now) {
@@ -233,6 +265,13 @@ impl Stage {
         }
     }
 
+    /// How long nobody has to look whether the end has come.
+    fn rest(&self) -> Duration {
+        let changed = self.log.lock().changed;
+        let quiet = changed.is_some_and(|changed| self.now().duration_since(changed) > SETTLED * 2);
+        if quiet { LOOKS_SELDOM } else { LOOKS_EVERY }
+    }
+
     /// How it has ended, if it has.
     fn ended(&self, now: Timestamp) -> Option<End> {
         let log = self.log.lock();
@@ -240,7 +279,7 @@ impl Stage {
         let still = log.changed.map_or(SignedDuration::ZERO, |changed| now.duration_since(changed));
         let end = match status.phase {
             // Until it has heard of the new version.
-            Phase::Stable if still < SignedDuration::from_secs(10) => None,
+            Phase::Stable if still < SETTLED => None,
             Phase::Stable if self.runs_new() => Some(End::Succeeded),
             Phase::Stable => Some(End::RolledBack),
             Phase::RolledBack => Some(End::RolledBack),
@@ -249,13 +288,15 @@ impl Stage {
             Phase::Invalid => Some(End::Invalid),
             // Going back, too, can wait for what never comes: a gateway that takes no notice.
             Phase::Waiting | Phase::Paused | Phase::RollingBack => {
-                let idle = status.next_transition_time.is_none() && !self.busy.load(Relaxed);
-                (idle && still >= NOBODY_COMES).then_some(End::Unfinished)
+                let due = status.next_transition_time.is_some()
+                    || status.gates.iter().any(|gate| gate.next_change.is_some())
+                    || self.busy.load(Relaxed);
+                (!due && still >= NOBODY_COMES).then_some(End::Unfinished)
             }
             Phase::Progressing | Phase::Promoting | Phase::Baking => None,
         };
-        // What follows a rollback within a minute belongs to it: pods go, or somebody wants it again.
-        end.filter(|end| *end == End::Invalid || still >= SignedDuration::from_secs(10))
+        // What follows at once belongs to it.
+        end.filter(|_| still >= SETTLED)
     }
 
     /// Whether the Deployments that stand have the new version.
@@ -274,7 +315,7 @@ impl Stage {
     }
 
     /// What came of it.
-    fn close(self, case: &Case, played: &Played<'_>, end: End) -> Rehearsal {
+    fn close(self, case: &Case, scenario: &Scenario, played: &Played<'_>, end: End) -> Rehearsal {
         let now = self.now();
         let log = self.log.lock();
         let state = self.state.lock();
@@ -298,7 +339,7 @@ impl Stage {
                 .zip(log.back.and_then(|(_, done)| done))
                 .map(|(begun, done)| done.duration_since(begun).as_secs_f64()),
         };
-        let flow = state.ledger.between(start, now);
+        let flow = state.ledger.between(start, over);
         let loss = Loss {
             requests: flow.new.requests + flow.stable.requests,
             to_new: flow.new.requests,
@@ -311,7 +352,7 @@ impl Stage {
             kind: *kind,
             text: text.clone(),
         });
-        let warnings = advice::of_play(&self.questions, &log.status, &ended);
+        let warnings = advice::of_play(&self.questions, &log.status, &ended, scenario.limit);
         Rehearsal {
             release: case.title(),
             version: played.name.to_owned(),

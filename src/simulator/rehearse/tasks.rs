@@ -12,6 +12,7 @@ use jiff::SignedDuration;
 use lockkeeper_api::{decision::Subject, release::ReleaseStatus, scalar::Duration};
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use super::{
     Scenario,
@@ -36,6 +37,8 @@ pub struct Switches {
     pub state: Arc<Mutex<State>>,
     /// Whether the operator is to be dead.
     pub killed: Arc<AtomicBool>,
+    /// Tells when that changes.
+    pub pulse: Arc<Notify>,
     /// Whether the gateway is stopped.
     pub stopped: Arc<AtomicBool>,
     /// What happens.
@@ -100,8 +103,11 @@ fn switch(cast: &Cast, trouble: &Trouble, switches: &Switches) -> (Act, Act) {
         Box::new(move |_: &mut Turn<'_>| state.lock().health = health)
     };
     let flag = |flag: &Arc<AtomicBool>, value: bool| -> Act {
-        let flag = flag.clone();
-        Box::new(move |_: &mut Turn<'_>| flag.store(value, Relaxed))
+        let (flag, pulse) = (flag.clone(), switches.pulse.clone());
+        Box::new(move |_: &mut Turn<'_>| {
+            flag.store(value, Relaxed);
+            pulse.notify_one();
+        })
     };
     let nothing = || -> Act { Box::new(|_: &mut Turn<'_>| {}) };
     match trouble {

@@ -249,3 +249,26 @@ fn a_killed_operator_goes_on_where_it_was() {
     assert_eq!(rehearsal.end.end, End::Succeeded, "{}", told(&rehearsal));
     assert!(rehearsal.end.ended_after > 660.0, "{}", rehearsal.end.ended_after);
 }
+
+#[test]
+fn a_window_that_opens_days_later_is_waited_for_and_expired_approvals_are_given_again() {
+    let window = "---
+apiVersion: lockkeeper.dev/v1alpha1
+kind: DeploymentWindow
+metadata: {name: hours, namespace: shop}
+spec: {action: Allow, schedule: {cron: '0 9 * * 1', timeZone: Europe/Berlin, duration: 8h}}
+";
+    let gates = "  gates: {approvals: [{name: board, before: Start, expiresAfter: 24h}]}";
+    let text = files(STEPS, &query(ERRORS), window);
+    // Without gates of people, nothing is due but the window.
+    let alone =
+        one(&text.replace("images: {app: 'web:2'}, ", ""), "{versions: [{name: v}], people: {otherwise: Nobody}}");
+    let both = one(&text.replace("  rollbackPolicy", &format!("{gates}\n  rollbackPolicy")), "{versions: [{name: v}]}");
+    // From Tuesday 11:00 until Monday 9:00.
+    let wait = f64::from(6 * 86_400 - 2 * 3600);
+    for rehearsal in [&alone, &both] {
+        assert_eq!(rehearsal.end.end, End::Succeeded, "{}", told(rehearsal));
+        assert!((rehearsal.end.started_after.unwrap() - wait).abs() < 600.0, "{}", told(rehearsal));
+    }
+    assert!(told(&both).matches("approver-1 approves gate board").count() > 3, "{}", told(&both));
+}
