@@ -148,6 +148,11 @@ impl Error {
         Self { service: service.to_string(), fault }
     }
 
+    /// Of a service that no request is sent to, as in a simulation.
+    pub fn named(service: &str, fault: Fault) -> Self {
+        Self { service: service.to_owned(), fault }
+    }
+
     /// What went wrong.
     pub fn fault(&self) -> Fault {
         self.fault

@@ -12,7 +12,8 @@ Exit codes:
   2  wrong arguments
   3  the act makes no sense now; no Decision was created
   4  the operator counted the Decision for nothing (--wait)
-  5  the operator did not answer in time (--wait); the Decision stands";
+  5  the operator did not answer in time (--wait); the Decision stands
+simulate and plan have their own: see their --help";
 
 /// Why a verb did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +65,25 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A file cannot be read.
+    #[error("cannot read {path}: {source}", path = .path.display())]
+    Unreadable {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What users have given cannot be used.
+    #[error("{0}")]
+    Input(String),
+    /// A rehearsal or a plan shows what should not be.
+    #[error("{message}")]
+    Surprise {
+        /// The exit code that tells what.
+        code: u8,
+        /// In one sentence.
+        message: String,
+    },
     /// Standard output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -82,6 +102,8 @@ impl Error {
     /// The exit code of the process.
     pub const fn exit_code(&self) -> u8 {
         match self {
+            Self::Surprise { code, .. } => *code,
+            Self::Input(_) => 2,
             Self::NotNow(_) => 3,
             Self::CountedForNothing { .. } => 4,
             Self::TimedOut { .. } => 5,
@@ -90,6 +112,7 @@ impl Error {
             | Self::Refused(_)
             | Self::NoRelease { .. }
             | Self::File { .. }
+            | Self::Unreadable { .. }
             | Self::Output(_)
             | Self::Json(_)
             | Self::Yaml(_)

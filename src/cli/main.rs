@@ -4,8 +4,11 @@ mod act;
 mod cluster;
 mod crds;
 mod error;
+mod files;
 mod get;
 mod operator;
+mod plan;
+mod simulate;
 
 use std::{env, path::Path, process::ExitCode};
 
@@ -28,6 +31,10 @@ enum Verb {
     Operator(Box<operator::Operator>),
     /// Print the custom resource definitions, as YAML
     Crds(crds::Crds),
+    /// Play releases as they are in Git on a virtual clock, without a cluster
+    Simulate(simulate::Simulate),
+    /// When releases as they are in Git could start, how long they take, what stands in the way
+    Plan(plan::Plan),
     /// Show Releases: a table of all, or one in detail
     Get(get::Get),
     #[command(flatten)]
@@ -59,6 +66,9 @@ fn parse() -> Cli {
 fn run(verb: Verb) -> Result<(), Error> {
     let verb = match verb {
         Verb::Crds(crds) => return crds.run(),
+        // Each rehearsal brings its own clock.
+        Verb::Simulate(simulate) => return simulate.run(),
+        Verb::Plan(plan) => return plan.run(),
         // Its own runtime: it uses several cores, the others need one.
         Verb::Operator(operator) => return operator.run(),
         Verb::Get(get) => Caller::Get(get),

@@ -161,6 +161,11 @@ impl WindowView {
         &self.0.observed.name
     }
 
+    /// What its author has written.
+    pub fn spec(&self) -> &DeploymentWindowSpec {
+        &self.0.observed.spec
+    }
+
     /// Every fault of the window, each in a sentence that tells how to mend it; none if it is sound.
     pub fn faults(&self, operator_namespace: &str) -> Vec<String> {
         self.calendar(operator_namespace).err().unwrap_or_default()

@@ -29,6 +29,7 @@ pub use self::{
     link::{Disposition, Fault, Link},
     object::{Key, Object},
     patch::Patch,
+    schema::faults,
     selector::{Selector, selects, selects_plain},
     server::{Caller, Observer, Part, Preconditions, Server, scale},
     service::{Answer, Service, Shared},

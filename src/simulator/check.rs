@@ -15,7 +15,10 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-pub use self::{traffic::Traffic, work::Work};
+pub use self::{
+    traffic::{Traffic, serves},
+    work::Work,
+};
 use crate::{
     api::{Change, Server, Snapshot},
     world::InForce,

@@ -20,6 +20,7 @@
 //! | [`world`] | Everybody else. What a controller decides is a pure function of objects (`deployment::sync`, `replica_set::sync`, `endpoints::sync`) that gives [`world::Edit`]s |
 //! | [`run`] | One run: clock, operator processes, trace, and [`run::Sim`], which directs them |
 //! | [`check`] | Promises, looked at after every single change, told from the objects alone |
+//! | [`rehearse`] | `lockkeeper simulate` and `lockkeeper plan`: users' own files, played on this machine |
 //!
 //! # How to add
 //!
@@ -48,5 +49,6 @@
 
 pub mod api;
 pub mod check;
+pub mod rehearse;
 pub mod run;
 pub mod world;

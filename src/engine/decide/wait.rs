@@ -61,12 +61,11 @@ impl Run<'_> {
             }
             Some(_) | None => Round::default(),
         });
-        if !joined.writes.is_empty()
-            && let Some(turn) = self.marked(doing.message.clone())
-        {
-            return turn;
-        }
-        doing.writes = joined.writes;
+        // The finalizer comes before the first effect; what the gates wait for stays the same.
+        doing.writes = match self.finalizer(true) {
+            Some(finalizer) if !joined.writes.is_empty() => vec![finalizer],
+            Some(_) | None => joined.writes,
+        };
         Turn::Now(doing)
     }
 

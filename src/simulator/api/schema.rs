@@ -52,6 +52,26 @@ pub fn admit(key: &Key, before: Option<&Value>, after: &mut Value) -> Result<(),
     if missing.is_empty() { Ok(()) } else { Err(Status::invalid(key, &missing)) }
 }
 
+/// Everything that is wrong with an object as a person has written it: its field and a sentence. Unlike [`admit`], which drops fields that
+/// the schema does not know, it tells of them. None for kinds that are not ours.
+pub fn faults(kind: Kind, object: &Value) -> Vec<(String, String)> {
+    let Some(schema) = SCHEMAS.get(&kind) else { return Vec::new() };
+    let mut causes = Vec::new();
+    let known = ["apiVersion", "kind", "metadata", "spec", "status"];
+    let strange = object.as_object().into_iter().flatten().filter(|(name, _)| !known.contains(&name.as_str()));
+    causes.extend(strange.map(|(name, _)| (name.clone(), format!("unknown field: there are {}", known.join(", ")))));
+    let Some(node) = schema.properties.get("spec") else { return causes };
+    let Some(spec) = object.get("spec") else {
+        causes.push(("spec".into(), "is missing: add it".into()));
+        return causes;
+    };
+    node.unknown("spec", spec, &mut causes);
+    let mut complete = spec.clone();
+    node.complete(&mut complete);
+    validate::validate(node, "spec", None, &complete, &mut causes);
+    causes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,15 +26,22 @@ struct Fate {
 }
 
 /// All nodes together.
-#[derive(Debug)]
 pub struct Kubelet {
     caller: Caller,
     pods: BTreeMap<String, Fate>,
+    behaviour: Box<dyn Fn(&str) -> Behaviour + Send>,
+}
+
+impl Kubelet {
+    /// Nodes whose pods behave as this says of their image.
+    pub fn new(behaviour: impl Fn(&str) -> Behaviour + Send + 'static) -> Self {
+        Self { caller: Caller::new(User::controller("kubelet")), pods: BTreeMap::new(), behaviour: Box::new(behaviour) }
+    }
 }
 
 impl Default for Kubelet {
     fn default() -> Self {
-        Self { caller: Caller::new(User::controller("kubelet")), pods: BTreeMap::new() }
+        Self::new(Behaviour::of)
     }
 }
 
@@ -104,7 +111,7 @@ impl Actor for Kubelet {
             let fate = self
                 .pods
                 .entry(uid(&pod).to_owned())
-                .or_insert_with(|| Fate::new(Behaviour::of(image(&pod["spec"])), turn));
+                .or_insert_with(|| Fate::new((self.behaviour)(image(&pod["spec"])), turn));
             if deleting(&pod) {
                 let ends =
                     *fate.ends.get_or_insert_with(|| turn.now + Duration::from_millis(turn.random.u64(50..2000)));

@@ -90,6 +90,33 @@ impl Node {
         }
     }
 
+    /// Adds each field that the schema does not know.
+    pub fn unknown(&self, path: &str, value: &Value, causes: &mut Vec<(String, String)>) {
+        match value {
+            Value::Object(object) => {
+                for (name, value) in object {
+                    let path = format!("{path}.{name}");
+                    match self.properties.get(name).or(self.additional.as_deref()) {
+                        Some(node) => node.unknown(&path, value, causes),
+                        None if self.preserve || self.properties.is_empty() => {}
+                        None => {
+                            let known: Vec<&str> = self.properties.keys().map(String::as_str).collect();
+                            causes.push((path, format!("unknown field: there are {}", known.join(", "))));
+                        }
+                    }
+                }
+            }
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    if let Some(node) = &self.items {
+                        node.unknown(&format!("{path}[{index}]"), item, causes);
+                    }
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
     /// Calls this for the node and all below it.
     #[cfg(test)]
     pub fn each(&self, look: &mut impl FnMut(&Self)) {

@@ -1,8 +1,10 @@
-//! CEL rules of schemas: the part of Kubernetes' library that our rules use (`matches` and `duration` beside the language itself).
+//! CEL rules of schemas: the part of Kubernetes' library that our rules use (`matches`, `duration`,
+//! `timestamp` and `getHours` beside the language itself).
 
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use cel::{Context, ExecutionError, Program, Value as Cel, extractors::This};
+use jiff::{Timestamp, tz::TimeZoneDatabase};
 use regex::Regex;
 use serde_json::Value;
 
@@ -23,6 +25,7 @@ thread_local! {
         let mut context = Context::default();
         // Refused only where the library brings its own of that name, which does as well.
         let _ = context.add_function("matches", matches).and(context.add_function("duration", duration));
+        let _ = context.add_function("timestamp", timestamp).and(context.add_function("getHours", hours));
         context
     };
     static PATTERNS: RefCell<HashMap<String, Option<Regex>>> = RefCell::default();
@@ -34,6 +37,24 @@ fn matches(This(text): This<Arc<String>>, pattern: Arc<String>) -> Result<bool, 
         pattern.as_ref().map(|pattern| pattern.is_match(&text))
     });
     found.ok_or_else(|| ExecutionError::function_error("matches", "not a valid pattern"))
+}
+
+/// In milliseconds, which is all that our rules compare.
+fn timestamp(written: Cel) -> Result<i64, ExecutionError> {
+    let fault = || ExecutionError::function_error("timestamp", "not a valid time");
+    match written {
+        Cel::Int(seconds) => Ok(seconds.saturating_mul(1000)),
+        Cel::String(text) => Ok(text.parse::<Timestamp>().map_err(|_| fault())?.as_millisecond()),
+        _ => Err(fault()),
+    }
+}
+
+/// The hour of a time in a zone.
+fn hours(This(milliseconds): This<i64>, zone: Arc<String>) -> Result<i64, ExecutionError> {
+    let fault = || ExecutionError::function_error("getHours", "unknown time zone");
+    let zone = TimeZoneDatabase::bundled().get(&zone).map_err(|_| fault())?;
+    let at = Timestamp::from_millisecond(milliseconds).map_err(|_| fault())?;
+    Ok(at.to_zoned(zone).hour().into())
 }
 
 fn invalid() -> ExecutionError {
@@ -96,7 +117,8 @@ impl Rule {
             match program.execute(&scope) {
                 Ok(Cel::Bool(true)) => None,
                 Ok(_) if self.message.is_empty() => Some(format!("failed rule: {}", self.source)),
-                Ok(_) => Some(self.message.clone()),
+                // What cannot be converted, as a day that there is not, breaks the rule, too.
+                Ok(_) | Err(ExecutionError::FunctionError { .. }) => Some(self.message.clone()),
                 Err(error) => Some(format!("rule {} cannot be evaluated: {error}", self.source)),
             }
         })

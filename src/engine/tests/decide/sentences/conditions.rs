@@ -66,6 +66,18 @@ fn behind_a_window_it_is_ready_and_says_until_when() {
 }
 
 #[test]
+fn behind_a_window_its_first_status_says_until_when() {
+    let mut lab = at_rest(json!([{"setWeight": 10}]), json!({}));
+    lab.happen(&Happening::Freeze(true));
+    lab.happen(&Happening::Version("2"));
+    while lab.phase() != Phase::Waiting {
+        assert!(lab.round(), "{}", lab.tail());
+    }
+    // A later status that differs in that alone is not worth a write.
+    assert!(lab.status().next_transition_time.is_some(), "{}", lab.status().message);
+}
+
+#[test]
 fn in_a_pause_it_is_ready_and_says_until_when() {
     let lab = asked(json!([{"setWeight": 10}, {"pause": {"duration": "5m"}}]), json!({}));
     check(&lab, Phase::Paused, ("True", "False", "False"), "Waiting");
