@@ -14,8 +14,9 @@ test: ## all tests: units and properties, then the local cluster
 	cargo test --workspace --exclude lockkeeper-e2e --tests
 	$(MAKE) --no-print-directory e2e
 
-sim: ## many seeds in the simulator, and a crash at every write; SEEDS=from..to
-	LOCKKEEPER_SIM_ALL=1 LOCKKEEPER_SEEDS=$(or $(SEEDS),0..200) cargo test --profile sim -p lockkeeper-simulator --tests
+sim: ## many seeds and fault plans in the simulator, and a crash at every write; SEEDS=from..to PLANS=from..to
+	LOCKKEEPER_SIM_ALL=1 cargo test --profile sim -p lockkeeper-simulator --test crash --test random
+	LOCKKEEPER_SEEDS=$(or $(SEEDS),0..2000) LOCKKEEPER_PLANS=$(or $(PLANS),0..1000) cargo test --profile sim -p lockkeeper-simulator --test sim
 
 e2e: operator ## the local cluster only; STORY=name for some stories; K8S=1.35 in that version
 	cargo test -p lockkeeper-e2e $(if $(STORY),--test stories -- $(STORY),--tests)

@@ -6,16 +6,18 @@
 mod capacity;
 mod exposure;
 mod pods;
+mod request;
 mod traffic;
 mod watchman;
 mod work;
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::OnceCell, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
 pub use self::{
+    request::unguarded,
     traffic::{Traffic, serves},
     work::Work,
 };
@@ -98,6 +100,8 @@ pub struct Scene<'a> {
     pub is: Traffic<'a>,
     /// What is remembered of the Release.
     pub memory: &'a watchman::Memory,
+    /// How the candidate's exposure has grown, once somebody has asked.
+    growth: OnceCell<Option<exposure::Growth>>,
 }
 
 /// A promise that can be checked after a change. What is broken is given as a sentence.

@@ -65,7 +65,13 @@ struct Line {
     milliseconds: (u64, u64),
     random: Mutex<fastrand::Rng>,
     fault: Mutex<Option<Box<dyn Fault>>>,
+    /// How much longer news may take on top, in milliseconds: a cache that is behind.
+    lag: AtomicU64,
+    guard: Mutex<Option<Guard>>,
 }
+
+/// Looks at each request, whatever becomes of it.
+pub type Guard = Box<dyn Fn(&Call) + Send>;
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -85,12 +91,19 @@ impl Link {
             milliseconds,
             random: Mutex::new(random),
             fault: Mutex::new(None),
+            lag: AtomicU64::new(0),
+            guard: Mutex::new(None),
         }))
     }
 
     /// Lets this decide what becomes of requests from now on.
     pub fn set_fault(&self, fault: Box<dyn Fault>) {
         *self.0.fault.lock() = Some(fault);
+    }
+
+    /// Lets this look at each request from now on.
+    pub fn set_guard(&self, guard: Guard) {
+        *self.0.guard.lock() = Some(guard);
     }
 
     /// Nothing passes any more: whoever is at its end has died.
@@ -110,11 +123,28 @@ impl Link {
         Duration::from_millis(self.0.random.lock().u64(from..=to))
     }
 
+    /// From now on each watch tells its news up to so much later, each for itself.
+    pub fn set_lag(&self, most: Duration) {
+        self.0.lag.store(u64::try_from(most.as_millis()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// How long the next news of a watch takes.
+    pub(super) fn news(&self) -> Duration {
+        let lag = self.0.lag.load(Relaxed);
+        let more = if lag == 0 { 0 } else { self.0.random.lock().u64(0..=lag) };
+        self.latency() + Duration::from_millis(more)
+    }
+
     /// Goes on only if the link still stands.
     pub(super) async fn passes(&self) {
         if self.0.cut.load(Relaxed) {
             pending::<()>().await;
         }
+    }
+
+    /// Requests that were sent so far.
+    pub fn requests(&self) -> u64 {
+        self.0.requests.load(Relaxed)
     }
 
     /// Writes that were sent so far.
@@ -129,6 +159,9 @@ impl Link {
 
     /// What becomes of the next request.
     pub(super) fn judge(&self, call: &Call) -> Disposition {
+        if let Some(guard) = &*self.0.guard.lock() {
+            guard(call);
+        }
         let number = self.0.requests.fetch_add(1, Relaxed);
         let write = if call.verb.writes() { self.0.writes.fetch_add(1, Relaxed) } else { self.0.writes.load(Relaxed) };
         self.0.fault.lock().as_mut().map_or(Disposition::Pass, |fault| fault.judge(call, number, write))

@@ -62,6 +62,7 @@ pub struct Store {
     objects: Snapshot,
     version: u64,
     history: BTreeMap<Kind, History>,
+    /// Tells of changes of any kind; each history has a channel of its own, too, so that watches wake for what concerns them only.
     changed: watch::Sender<u64>,
 }
 
@@ -70,6 +71,7 @@ struct History {
     /// What was before this version is forgotten.
     compacted: u64,
     changes: Vec<Change>,
+    changed: watch::Sender<u64>,
 }
 
 impl Default for Store {
@@ -100,6 +102,11 @@ impl Store {
         self.changed.subscribe()
     }
 
+    /// Tells of each change of a kind.
+    pub fn subscribe_to(&self, kind: Kind) -> watch::Receiver<u64> {
+        self.history.get(&kind).map_or_else(|| self.changed.subscribe(), |history| history.changed.subscribe())
+    }
+
     /// Stores an object as it is to be, with a new resource version.
     pub fn put(&mut self, key: &Key, value: Value, by: &Arc<str>, at: Timestamp) -> Change {
         let object = self.stamp(value);
@@ -122,7 +129,9 @@ impl Store {
     }
 
     fn record(&mut self, change: Change) -> Change {
-        self.history.entry(change.key.kind).or_default().changes.push(change.clone());
+        let history = self.history.entry(change.key.kind).or_default();
+        history.changes.push(change.clone());
+        history.changed.send_replace(self.version);
         self.changed.send_replace(self.version);
         change
     }
@@ -145,6 +154,7 @@ impl Store {
         for history in self.history.values_mut() {
             history.compacted = self.version;
             history.changes.clear();
+            history.changed.send_replace(self.version);
         }
     }
 }

@@ -98,7 +98,7 @@ pub(super) fn events(
         if from.is_none() {
             ready.extend(scope.list(&server).map(|object| line("ADDED", &object.json())));
         }
-        (server.store().subscribe(), server.store().version(), ready)
+        (server.store().subscribe_to(scope.key.kind), server.store().version(), ready)
     };
     if initial {
         ready.push_back(bookmark(&scope, version, true));
@@ -131,7 +131,7 @@ impl Watching {
                     }
                 }
             } else {
-                sleep(self.link.latency()).await;
+                sleep(self.link.news()).await;
                 self.link.passes().await;
             }
         }

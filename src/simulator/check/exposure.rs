@@ -17,19 +17,33 @@ use crate::{
 
 const EPSILON: f64 = 0.001;
 
-/// The candidate's share before and after, if it has grown by a write for which the operator, or a controller in its wake, answers.
-fn growth(scene: &Scene<'_>) -> Option<(&'static str, f64, f64)> {
+/// The candidate's share of the requests before and after, in percent.
+#[derive(Clone, Copy, Debug)]
+pub struct Growth {
+    before: f64,
+    now: f64,
+}
+
+/// How the candidate's share has grown by a write for which the operator, or a controller in its wake, answers.
+fn growth(scene: &Scene<'_>) -> Option<Growth> {
+    *scene.growth.get_or_init(|| grown(scene))
+}
+
+fn grown(scene: &Scene<'_>) -> Option<Growth> {
     let Scene { work, was, is, .. } = scene;
     let stable = work.hash("stable")?;
-    // Traffic goes where ready pods are.
-    let unserved = was.ready(stable) == 0 || was.unserved() || !was.stands(stable);
     let answers = scene.author == Author::Operator || (scene.author == Author::Machine && !scene.memory.hurt);
     let candidate = work.hash("candidate").filter(|candidate| *candidate != stable)?;
-    if unserved || !answers {
+    if !answers {
+        return None;
+    }
+    // Traffic goes where ready pods are.
+    let unserved = was.ready(stable) == 0 || was.unserved() || !was.stands(stable);
+    if unserved {
         return None;
     }
     let (before, now) = (was.share(candidate, false), is.share(candidate, false));
-    (now > before + EPSILON).then_some(("candidate", before, now))
+    (now > before + EPSILON).then_some(Growth { before, now })
 }
 
 /// S1: exposure never exceeds the current step.
@@ -41,7 +55,7 @@ impl Checker for Step {
     }
 
     fn check(&mut self, scene: &Scene<'_>) -> Option<String> {
-        let (_, before, now) = growth(scene)?;
+        let Growth { before, now } = growth(scene)?;
         if scene.memory.is_fresh(scene.change.at) {
             return None;
         }
@@ -102,7 +116,7 @@ impl Checker for Closed {
     }
 
     fn check(&mut self, scene: &Scene<'_>) -> Option<String> {
-        let (_, _, now) = growth(scene)?;
+        let Growth { now, .. } = growth(scene)?;
         let status = scene.work.status();
         let confirmed = number(&status["weight"]["confirmed"]) as f64;
         let stepping = matches!(scene.work.phase(), "Progressing" | "Paused");

@@ -12,11 +12,10 @@ use crate::{
         object::{deleting, list, name, number, text},
         selects_plain,
     },
-    world::ready_since,
+    world::is_ready,
 };
 
 /// What a workload's pods get of its requests.
-#[derive(Clone, Copy)]
 pub struct Traffic<'a> {
     /// The objects.
     pub objects: &'a Snapshot,
@@ -24,9 +23,17 @@ pub struct Traffic<'a> {
     pub in_force: &'a BTreeMap<Key, Vec<Value>>,
     /// The workload.
     pub work: &'a Work,
+    /// Pods that get requests. Every question is about them, so they are looked for once.
+    serving: Vec<&'a Arc<Object>>,
 }
 
 impl<'a> Traffic<'a> {
+    /// As it is with these objects.
+    pub fn new(objects: &'a Snapshot, in_force: &'a BTreeMap<Key, Vec<Value>>, work: &'a Work) -> Self {
+        let serving = objects.within(Kind::Pod, work.namespace()).filter(|pod| serves(pod)).collect();
+        Self { objects, in_force, work, serving }
+    }
+
     fn get(&self, kind: Kind, name: &str) -> Option<&'a Arc<Object>> {
         self.objects.get(&Key::new(kind, self.work.namespace(), name))
     }
@@ -42,14 +49,9 @@ impl<'a> Traffic<'a> {
             && self.get(Kind::ReplicaSet, &format!("{}-{hash}", self.work.deployment())).is_some()
     }
 
-    fn pods(&self) -> impl Iterator<Item = &'a Arc<Object>> {
-        let namespace: &'a str = self.work.namespace();
-        self.objects.within(Kind::Pod, namespace).filter(|pod| serves(pod))
-    }
-
     /// Ready pods of a version.
     pub fn ready(&self, hash: &str) -> usize {
-        self.pods().filter(|pod| pod["metadata"]["labels"][POD_TEMPLATE_HASH] == hash).count()
+        self.serving.iter().filter(|pod| pod["metadata"]["labels"][POD_TEMPLATE_HASH] == hash).count()
     }
 
     /// The ready pods that a Service selects at this moment: how many, and how many of them are of a version.
@@ -57,7 +59,7 @@ impl<'a> Traffic<'a> {
         let Some(service) = self.get(Kind::Service, service) else { return (0, 0) };
         let selector = &service["spec"]["selector"];
         let mut counts = (0, 0);
-        for pod in self.pods().filter(|pod| selects_plain(selector, &pod["metadata"]["labels"])) {
+        for pod in self.serving.iter().filter(|pod| selects_plain(selector, &pod["metadata"]["labels"])) {
             counts.0 += 1;
             counts.1 += usize::from(pod["metadata"]["labels"][POD_TEMPLATE_HASH] == hash);
         }
@@ -145,5 +147,5 @@ impl<'a> Traffic<'a> {
 
 /// Whether a pod gets requests.
 pub fn serves(pod: &Value) -> bool {
-    ready_since(pod).is_some() && !deleting(pod)
+    is_ready(pod) && !deleting(pod)
 }

@@ -1,6 +1,6 @@
 //! Lets every checker look at every change, and remembers what they need to know of the past.
 
-use std::collections::BTreeMap;
+use std::{cell::OnceCell, collections::BTreeMap};
 
 use jiff::Timestamp;
 use lockkeeper_api::names::RESTARTED_AT;
@@ -109,14 +109,11 @@ impl Watchman {
     ) {
         let Some(memory) = self.memories.get_mut(release) else { return };
         let in_force = self.in_force.lock();
-        let (was, is) = (
-            Traffic { objects: before, in_force: &in_force, work },
-            Traffic { objects: after, in_force: &in_force, work },
-        );
+        let (was, is) = (Traffic::new(before, &in_force, work), Traffic::new(after, &in_force, work));
         if memory.hurt && author != Author::Other && is.starved().is_none() && was.starved().is_none() {
             memory.hurt = false;
         }
-        let scene = Scene { change, author, objects: after, work, was, is, memory };
+        let scene = Scene { change, author, objects: after, work, was, is, memory, growth: OnceCell::new() };
         for checker in &mut self.checkers {
             if let Some(what) = checker.check(&scene) {
                 let what = format!("{}: {what}", work.title());

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{Leads, Operator, PLATFORM, Setup, SharedTrace, Trace, Writer, policy_settings, virtual_clock};
 use crate::{
     api::{Call, Caller, Disposition, Fault, Kind, Link, Server, Shared, Snapshot, User, object::namespace},
-    check::Report,
+    check::{Report, Violation},
     world::{
         self, Actor, DeploymentController, EndpointController, GarbageCollector, Gateway, InForce, Kubelet,
         ReplicaSetController, Source, Truth,
@@ -147,7 +147,20 @@ impl Sim {
         self.fault = None;
         for operator in self.operators.iter().flatten() {
             operator.link().set_fault(Box::new(|_: &Call, _: u64, _: u64| Disposition::Pass));
+            operator.link().set_lag(Duration::ZERO);
         }
+    }
+
+    /// The caches of the operators that run are behind by up to so much from now on.
+    pub fn lag(&self, most: Duration) {
+        for operator in self.operators.iter().flatten() {
+            operator.link().set_lag(most);
+        }
+    }
+
+    /// Writes of all operators that run.
+    pub fn writes(&self) -> u64 {
+        self.operators.iter().flatten().map(|operator| operator.link().writes()).sum()
     }
 
     /// Starts an operator that acts from the beginning. Gives its number.
@@ -169,6 +182,13 @@ impl Sim {
         if let Some(fault) = self.fault.take() {
             link.set_fault(fault);
         }
+        let (report, shared) = (self.report.clone(), self.shared.clone());
+        link.set_guard(Box::new(move |call| {
+            if let Some(what) = crate::check::unguarded(call) {
+                let server = shared.lock();
+                report.broken(Violation { promise: "S9", at: server.now, version: server.store().version(), what });
+            }
+        }));
         let provider = Arc::new(Source::new(self.shared.clone(), self.truth.clone()));
         let operator = Operator::start(&self.shared, Setup { link, clock, leads, provider: Some(provider) })?;
         self.operators.push(Some(operator));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Actor, Edit, Turn, replica_set::ready_since};
+use super::{Actor, Edit, Turn, replica_set::is_ready};
 use crate::api::{
     Caller, Kind, Object, User,
     object::{deleting, list, name, namespace, uid},
@@ -48,7 +48,7 @@ pub fn sync(service: &Value, pods: &[Arc<Object>], slices: &[Arc<Object>]) -> Op
 }
 
 fn endpoint(pod: &Value) -> Value {
-    let serves = ready_since(pod).is_some();
+    let serves = is_ready(pod);
     let ends = deleting(pod);
     json!({
         "targetRef": {"kind": "Pod", "name": name(pod), "namespace": namespace(pod), "uid": uid(pod)},

@@ -50,10 +50,20 @@ fn count(set: &Value, pods: &[&Arc<Object>], now: Timestamp) -> (Value, Option<T
     (status, wake)
 }
 
+/// The condition that says that a pod is ready, if it is.
+fn ready(pod: &Value) -> Option<&Value> {
+    let ready = list(&pod["status"]["conditions"]).iter().find(|condition| condition["type"] == "Ready")?;
+    (ready["status"] == "True").then_some(ready)
+}
+
+/// Whether a pod is ready.
+pub fn is_ready(pod: &Value) -> bool {
+    ready(pod).is_some()
+}
+
 /// Since when a pod is ready, if it is.
 pub fn ready_since(pod: &Value) -> Option<Timestamp> {
-    let ready = list(&pod["status"]["conditions"]).iter().find(|condition| condition["type"] == "Ready")?;
-    if ready["status"] == "True" { read_time(&ready["lastTransitionTime"]) } else { None }
+    read_time(&ready(pod)?["lastTransitionTime"])
 }
 
 fn pod(set: &Value) -> Value {

@@ -11,6 +11,10 @@ use lockkeeper_simulator::{
 };
 use serde_json::{Value, json};
 
+/// A run is a great many small pieces of JSON.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 /// Steps with pauses.

@@ -1,0 +1,124 @@
+//! How a run has to end.
+
+use std::collections::BTreeSet;
+
+use lockkeeper_simulator::{
+    api::{
+        Kind, Snapshot,
+        object::{list, text},
+    },
+    run::{Sim, shop},
+};
+use serde_json::{Value, json};
+
+use crate::{Told, common::release};
+
+/// Whether nobody has anything to do any more. A blocked version may stay in the Deployment.
+pub fn settled(objects: &Snapshot) -> bool {
+    let release = release(objects);
+    let status = &release["status"];
+    let phase = text(&status["phase"]);
+    matches!(phase, "Stable" | "RolledBack" | "Aborted" | "Rejected")
+        && status["stable"]["version"].is_string()
+        && (phase != "Stable" || release["metadata"]["finalizers"].is_null())
+}
+
+/// All statuses of the Release, in order, with their times.
+pub fn statuses(sim: &Sim) -> Vec<(jiff::Timestamp, Value)> {
+    let server = sim.shared.lock();
+    let changes = server.store().since(Kind::Release, 0).unwrap_or_default();
+    let own = changes.iter().filter(|change| change.key == shop::key(Kind::Release));
+    own.map(|change| (change.at, change.object["status"].clone())).collect()
+}
+
+/// What the run was like.
+pub fn told(sim: &Sim) -> Told {
+    let mut phases: Vec<String> = statuses(sim).iter().map(|(_, status)| text(&status["phase"]).to_owned()).collect();
+    phases.dedup();
+    Told { phases, writes: sim.writes() }
+}
+
+/// S15: what is left of ours on the objects of users.
+pub fn left_over(objects: &Snapshot) -> Vec<String> {
+    let get = |kind| objects.get(&shop::key(kind)).map_or(&Value::Null, |object| object.value());
+    let (service, route, deployment) = (get(Kind::Service), get(Kind::HTTPRoute), get(Kind::Deployment));
+    let mut left = Vec::new();
+    if service["spec"]["selector"] != json!({"app": shop::NAME}) {
+        left.push(format!("S15: selector {}", service["spec"]["selector"]));
+    }
+    // A weight of 1 is what Kubernetes writes where there is none.
+    let mut rules = route["spec"]["rules"].clone();
+    for backend in rules.as_array_mut().into_iter().flatten().filter_map(|rule| rule["backendRefs"][0].as_object_mut())
+    {
+        if backend.get("weight") == Some(&json!(1)) {
+            backend.remove("weight");
+        }
+    }
+    if rules != shop::route()["spec"]["rules"] {
+        left.push(format!("S15: rules {}", route["spec"]["rules"]));
+    }
+    if text(&release(objects)["status"]["phase"]) == "Stable" && deployment["spec"]["paused"] == true {
+        left.push("S15: the Deployment is paused".into());
+    }
+    let foreign = |object: &Value| {
+        let metadata = &object["metadata"];
+        let labels = metadata["labels"]
+            .as_object()
+            .is_some_and(|labels| labels.keys().any(|key| key.starts_with("lockkeeper.dev/")));
+        labels || !metadata["finalizers"].is_null()
+    };
+    for object in [service, route, deployment] {
+        if foreign(object) {
+            left.push(format!("S15: {}", object["metadata"]));
+        }
+    }
+    left
+}
+
+/// S10: a release passes the gate `go` of two only with the approvals of two people, or an Override, or by force.
+pub fn approved(objects: &Snapshot) -> bool {
+    let valid = |verdict: &'static str| {
+        objects.within(Kind::Decision, shop::NAMESPACE).filter(move |decision| decision["spec"]["verdict"] == verdict)
+    };
+    let people: BTreeSet<&str> = valid("Approve").map(|decision| text(&decision["spec"]["by"]["username"])).collect();
+    people.len() >= 2 || valid("Override").next().is_some() || valid("Promote").next().is_some()
+}
+
+/// S3: how long a way back may take once nothing is broken but what people do; in seconds.
+const BACK_MAX: i64 = 300;
+
+/// S3: ways back that took too long.
+pub fn stuck(sim: &Sim, calm: jiff::Timestamp) -> Vec<String> {
+    let mut since = None;
+    let mut stuck = Vec::new();
+    for (at, status) in statuses(sim) {
+        match (text(&status["phase"]) == "RollingBack", since) {
+            (true, None) => since = Some(at),
+            (false, Some(began)) => {
+                if at.as_second() - began.max(calm).as_second() > BACK_MAX {
+                    stuck.push(format!("S3: the way back began at {began} and ended at {at}"));
+                }
+                since = None;
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+    stuck
+}
+
+/// How long a run is looked at when everything is over: a week in each thousandth.
+pub fn rest(number: u64) -> std::time::Duration {
+    std::time::Duration::from_secs(if number % 1000 == 999 { 7 * 24 * 3600 } else { 330 })
+}
+
+/// Whether a version was ever on its way to be promoted.
+pub fn promoted(sim: &Sim) -> bool {
+    statuses(sim).iter().any(|(_, status)| status["phase"] == "Promoting")
+}
+
+/// Whether somebody has asked for it.
+pub fn forced(objects: &Snapshot) -> bool {
+    objects
+        .within(Kind::Decision, shop::NAMESPACE)
+        .any(|decision| list(&json!([decision["spec"]["verdict"]])).contains(&json!("Promote")))
+}

@@ -1,0 +1,87 @@
+//! Many seeds, each a whole release in random weather, and many plans, each one fault at one request of a calm release.
+//!
+//! `LOCKKEEPER_SEEDS=from..to` and `LOCKKEEPER_PLANS=from..to` say which, `LOCKKEEPER_THREADS` on how many threads (2). One seed or plan alone
+//! is told with its trace. The last line is `plans=N seeds=N failures=N`.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod act;
+#[path = "../common/mod.rs"]
+mod common;
+mod end;
+mod plan;
+mod storm;
+
+use std::{collections::BTreeMap, ops::Range, process::ExitCode, time::Instant};
+
+use lockkeeper_simulator::run::{Failure, many};
+use parking_lot::Mutex;
+
+/// What a run was like.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// The phases of the Release, one after the other.
+    pub phases: Vec<String>,
+    /// Writes of the operator.
+    pub writes: u64,
+}
+
+#[derive(Default)]
+struct Summary {
+    transitions: BTreeMap<(String, String), u64>,
+    writes: Vec<u64>,
+}
+
+fn range(name: &str, default: &str) -> Range<u64> {
+    let text = std::env::var(name).unwrap_or_else(|_| default.into());
+    let (from, to) = text.split_once("..").unwrap();
+    from.parse().unwrap()..to.parse().unwrap()
+}
+
+fn all(
+    what: &str,
+    numbers: Range<u64>,
+    threads: usize,
+    summary: &Mutex<Summary>,
+    play: impl Fn(u64, bool) -> Result<Told, String> + Sync,
+) -> Vec<Failure> {
+    let lines = numbers.end - numbers.start == 1;
+    let failures = many(numbers, threads, |number| {
+        let told = play(number, lines)?;
+        let mut summary = summary.lock();
+        summary.writes.push(told.writes);
+        for pair in told.phases.windows(2) {
+            *summary.transitions.entry((pair[0].clone(), pair[1].clone())).or_default() += 1;
+        }
+        Ok(())
+    });
+    for Failure { seed, why } in &failures {
+        println!("LOCKKEEPER_{what}S={seed}..{}: {why}", seed + 1);
+    }
+    failures
+}
+
+fn main() -> ExitCode {
+    let (seeds, plans) = (range("LOCKKEEPER_SEEDS", "0..150"), range("LOCKKEEPER_PLANS", "0..150"));
+    let threads = std::env::var("LOCKKEEPER_THREADS").map_or(2, |threads| threads.parse().unwrap());
+    let (summary, started) = (Mutex::new(Summary::default()), Instant::now());
+    let count = |range: &Range<u64>| range.end.saturating_sub(range.start);
+    let (many_seeds, many_plans) = (count(&seeds), count(&plans));
+    let mut failures = all("SEED", seeds, threads, &summary, storm::play);
+    let calm = plan::Calm::default();
+    failures.extend(all("PLAN", plans, threads, &summary, |number, lines| plan::play(&calm, number, lines)));
+    let Summary { transitions, mut writes } = summary.into_inner();
+    writes.sort_unstable();
+    let states: std::collections::BTreeSet<&String> = transitions.keys().flat_map(|(from, to)| [from, to]).collect();
+    println!("states: {}", states.into_iter().map(String::as_str).collect::<Vec<_>>().join(" "));
+    for ((from, to), count) in &transitions {
+        println!("{count:8} {from} -> {to}");
+    }
+    println!(
+        "median writes: {}; {:.1?} on {threads} threads",
+        writes.get(writes.len() / 2).copied().unwrap_or_default(),
+        started.elapsed()
+    );
+    println!("plans={many_plans} seeds={many_seeds} failures={}", failures.len());
+    ExitCode::from(u8::from(!failures.is_empty()))
+}

@@ -1,0 +1,228 @@
+//! A whole release in random weather: others act, requests meet trouble, caches are behind, numbers are missing.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use lockkeeper_adapters::metric::{NoData, Sample};
+use lockkeeper_simulator::{
+    api::{
+        Call, Disposition, Kind, Snapshot,
+        object::{list, text},
+    },
+    run::{BEGINNING, Plot, Sim, shop},
+    world::{Actor, Script, Turn, When, by_image, people},
+};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::{
+    Told, act,
+    common::{ask_for, at, plot, release},
+    end,
+};
+
+/// How long it storms.
+const STORM: Duration = Duration::from_secs(150);
+
+const STEPS: [&str; 3] = [
+    r#"[{"setWeight": 10}, {"pause": {"duration": "30s"}}, {"setWeight": 50}, {"setWeight": 100}]"#,
+    r#"[{"setWeight": 5}, {"analysis": {"policy": "slo", "duration": "60s"}}, {"setWeight": 40}, {"setWeight": 80}]"#,
+    r#"[{"setWeight": 20}, {"approval": {"name": "go"}}, {"setWeight": 60}, {"pause": {"duration": "20s"}}, {"setWeight": 100}]"#,
+];
+
+/// What a seed means.
+struct Weather {
+    steps: usize,
+    /// There is never a number about the candidate.
+    blind: bool,
+    /// One of so many requests meets trouble; 0: none.
+    rarely: u32,
+    lag: Duration,
+    two: bool,
+    frozen: bool,
+    bake: bool,
+    acts: u8,
+}
+
+impl Weather {
+    fn new(random: &mut fastrand::Rng) -> Self {
+        let mut weather = Self {
+            steps: random.usize(0..STEPS.len()),
+            blind: random.u8(0..8) == 0,
+            rarely: [0, 200, 60, 25][random.usize(0..4)],
+            lag: Duration::from_millis([0, 0, 500, 5000][random.usize(0..4)]),
+            two: random.u8(0..6) == 0,
+            frozen: random.u8(0..4) == 0,
+            bake: random.u8(0..3) == 0,
+            acts: random.u8(0..4),
+        };
+        // A second leader whose Release is old, and whose Services are not, is a known fault: see lib.rs.
+        if weather.two {
+            weather.lag = Duration::ZERO;
+        }
+        weather
+    }
+}
+
+/// When the storm is over, people approve whatever waits for them, resume what is held, and end what can never be known.
+#[derive(Default)]
+struct Helpers {
+    start: Option<Timestamp>,
+    done: BTreeSet<String>,
+    blind: bool,
+}
+
+impl Actor for Helpers {
+    fn watches(&self) -> &'static [Kind] {
+        &[Kind::Release]
+    }
+
+    fn step(&mut self, turn: &mut Turn<'_>) -> Option<Timestamp> {
+        let over = *self.start.get_or_insert(turn.now) + STORM;
+        if turn.now < over {
+            return Some(over);
+        }
+        let own = shop::key(Kind::Release);
+        let Ok(object) = turn.server.get(&own) else { return None };
+        let status = &object["status"];
+        let revision = text(&status["candidate"]["revision"]);
+        let closed =
+            list(&status["gates"]).iter().filter(|gate| gate["kind"] == "Approval" && gate["state"] == "Closed");
+        for gate in closed.map(|gate| text(&gate["name"])) {
+            for who in ["ada", "otto"] {
+                if self.done.insert(format!("{who} {gate} {revision}")) {
+                    people::decide(who, &own, "Approve", Some(gate))(turn);
+                }
+            }
+        }
+        if object["spec"]["suspend"] == true {
+            act::release_all(turn);
+        }
+        let scale = turn.server.get(&shop::key(Kind::Deployment)).map(|d| d["spec"]["replicas"].clone());
+        if scale.is_ok_and(|scale| scale == 0) {
+            people::scale(&shop::key(Kind::Deployment), 3)(turn);
+        }
+        // A hold, each minute anew; what is blind has to be ended.
+        let held = !status["hold"].is_null() || text(&status["message"]).contains("no data");
+        let minute = turn.now.as_second() / 60;
+        if held && self.done.insert(format!("{minute} {revision}")) {
+            let verdict = if self.blind || minute % 3 == 0 { "Abort" } else { "Resume" };
+            people::decide("ada", &own, verdict, None)(turn);
+        }
+        matches!(text(&status["phase"]), "Paused" | "Progressing" | "Waiting")
+            .then(|| turn.now + Duration::from_secs(61))
+    }
+}
+
+fn objects(weather: &Weather) -> Vec<Value> {
+    let mut release = shop::release(serde_json::from_str(STEPS[weather.steps]).unwrap());
+    if weather.steps == 2 {
+        release["spec"]["gates"] = json!({"approvals": [{"name": "go", "required": 2}]});
+    }
+    let mut policy = shop::policy();
+    if weather.bake {
+        policy["spec"]["bake"] = json!("25s");
+    }
+    let mut objects = vec![shop::deployment("1.0.0", 4), shop::service(), shop::route(), policy, release];
+    if weather.frozen {
+        let time = |after: i64| {
+            Timestamp::from_second(BEGINNING + after).unwrap().to_string().trim_end_matches('Z').to_owned()
+        };
+        objects.push(json!({
+            "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "DeploymentWindow", "metadata": {"name": "freeze", "namespace": shop::NAMESPACE},
+            "spec": {"action": "Freeze", "reason": "a storm", "schedule": {"from": time(20), "until": time(120), "timeZone": "UTC"}},
+        }));
+    }
+    objects
+}
+
+fn plan(seed: u64, lines: bool, weather: &Weather, random: &mut fastrand::Rng, storms: &Arc<AtomicBool>) -> Plot {
+    let mut plot = Plot { lines, objects: objects(weather), ..plot(seed, STEPS[0]) };
+    let first = When::Once(Box::new(|objects: &Snapshot| at(objects, "Stable", "1.0.0")));
+    let version = ["2.0.0", "2.0.0", "2.0.0", "2.0.0-errors10"][random.usize(0..4)];
+    let helpers = Helpers { blind: weather.blind, ..Helpers::default() };
+    plot.actors = vec![Box::new(Script::default().then(first, ask_for(version))), Box::new(helpers)];
+    let mut script = Script::default();
+    for _ in 0..weather.acts {
+        let after = Duration::from_millis(random.u64(0..60_000));
+        script = script.then(When::After(after), act::act(random));
+    }
+    plot.actors.push(Box::new(script));
+    let (blind, storms, chance) = (weather.blind, storms.clone(), Mutex::new(random.fork()));
+    plot.truth = Arc::new(move |objects: &Snapshot, query: &str| {
+        let reason = [NoData::Empty, NoData::NotANumber, NoData::Infinite][chance.lock().usize(0..3)];
+        if blind || (storms.load(Relaxed) && chance.lock().u8(0..4) == 0) {
+            return Sample::NoData { reason };
+        }
+        by_image(objects, query)
+    });
+    plot
+}
+
+/// Plays a seed.
+pub fn play(seed: u64, lines: bool) -> std::result::Result<Told, String> {
+    let mut random = fastrand::Rng::with_seed(seed ^ 0x0005_7042);
+    let weather = Weather::new(&mut random);
+    let storms = Arc::new(AtomicBool::new(true));
+    let plot = plan(seed, lines, &weather, &mut random, &storms);
+    let played = Sim::play(plot, async |sim: &mut Sim| {
+        let (mut chance, rarely) = (random.fork(), weather.rarely);
+        if rarely > 0 {
+            sim.next_fault(move |call: &Call, _: u64, _: u64| {
+                if chance.u32(0..rarely) > 0 {
+                    return Disposition::Pass;
+                }
+                act::fault(chance.u64(0..act::FAULTS), call, Duration::from_millis(chance.u64(1..30_000)))
+            });
+        }
+        sim.start()?;
+        let second = if weather.two { Some(sim.start()?) } else { None };
+        sim.lag(weather.lag);
+        sim.pass(STORM).await?;
+        storms.store(false, Relaxed);
+        // From here on nothing strikes any more.
+        sim.calm();
+        if let Some(second) = second {
+            sim.kill(second);
+        }
+        let calm = sim.now();
+        let ended = sim.until("settled", Duration::from_secs(3 * 3600), end::settled).await;
+        sim.pass(Duration::from_secs(60)).await?;
+        let ended = ended.and(sim.until("settled again", Duration::from_secs(3 * 3600), end::settled).await);
+        sim.pass(Duration::from_secs(60)).await?;
+        let writes = sim.writes();
+        sim.pass(end::rest(seed)).await?;
+        let mut wrong: Vec<String> = sim.report.violations().iter().map(|violation| format!("{violation:?}")).collect();
+        wrong.extend(ended.err().map(|late| late.to_string()));
+        if sim.writes() != writes {
+            wrong.push(format!("S12: {} writes at rest", sim.writes() - writes));
+        }
+        wrong.extend(end::stuck(sim, calm));
+        let objects = sim.shared.lock().store().objects().clone();
+        wrong.extend(end::left_over(&objects));
+        if weather.blind && end::promoted(sim) && !end::forced(&objects) {
+            wrong.push("S6: promoted without a single number".into());
+        }
+        let wide = end::statuses(sim)
+            .iter()
+            .any(|(_, status)| status["weight"]["desired"].as_u64().is_some_and(|weight| weight >= 60));
+        let unchanged = list(&release(&objects)["spec"]["strategy"]["canary"]["steps"]).len() == 5;
+        if weather.steps == 2 && unchanged && wide && !end::approved(&objects) && end::promoted(sim) {
+            wrong.push("S10: the gate opened without two people".into());
+        }
+        if wrong.is_empty() {
+            return Ok(end::told(sim));
+        }
+        let status = release(&objects)["status"].clone();
+        let trace = if lines { sim.shared.trace().lines().join("\n") } else { String::new() };
+        Err(format!("{} ({})\n{trace}", wrong.join("\n  "), status["message"]).into())
+    });
+    played.map_err(|error| error.to_string())
+}
