@@ -68,10 +68,13 @@ impl Pods {
         }
     }
 
-    fn keep_only(&self, at: &(Key, String), listed: &BTreeSet<String>) {
-        if let Some(watch) = self.0.lock().get_mut(at) {
-            watch.crashes.retain(|pod, _| listed.contains(pod));
-        }
+    /// A list has been read as a whole. Says whether a pod that crashed is not in it.
+    fn keep_only(&self, at: &(Key, String), listed: &BTreeSet<String>) -> bool {
+        let mut watches = self.0.lock();
+        let Some(watch) = watches.get_mut(at) else { return false };
+        let before = watch.crashes.len();
+        watch.crashes.retain(|pod, _| listed.contains(pod));
+        watch.crashes.len() < before
     }
 }
 
@@ -92,10 +95,7 @@ async fn follow(context: Arc<Context>, release: Key, hash: String) {
                 listed.insert(name(&pod));
                 context.pods.set(&at, &name(&pod), crash(&pod, &hash))
             }
-            Ok(watcher::Event::InitDone) => {
-                context.pods.keep_only(&at, &listed);
-                true
-            }
+            Ok(watcher::Event::InitDone) => context.pods.keep_only(&at, &listed),
             Ok(watcher::Event::Apply(pod)) => context.pods.set(&at, &name(&pod), crash(&pod, &hash)),
             Ok(watcher::Event::Delete(pod)) => context.pods.set(&at, &name(&pod), None),
             Err(error) => {
