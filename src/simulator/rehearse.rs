@@ -23,6 +23,7 @@ pub mod outline;
 mod recording;
 mod report;
 pub mod scenario;
+mod scenery;
 mod source;
 mod stage;
 mod tasks;

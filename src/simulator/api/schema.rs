@@ -52,8 +52,8 @@ pub fn admit(key: &Key, before: Option<&Value>, after: &mut Value) -> Result<(),
     if missing.is_empty() { Ok(()) } else { Err(Status::invalid(key, &missing)) }
 }
 
-/// Everything that is wrong with an object as a person has written it: its field and a sentence. Unlike [`admit`], which drops fields that
-/// the schema does not know, it tells of them. None for kinds that are not ours.
+/// Everything that is wrong with an object as a person has written it: its field and a sentence. Unlike an admission, which drops fields
+/// that the schema does not know, it tells of them. None for kinds that are not ours.
 pub fn faults(kind: Kind, object: &Value) -> Vec<(String, String)> {
     let Some(schema) = SCHEMAS.get(&kind) else { return Vec::new() };
     let mut causes = Vec::new();

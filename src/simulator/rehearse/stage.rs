@@ -11,12 +11,9 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use lockkeeper_api::release::Phase;
-use lockkeeper_operator::{
-    context::Clock,
-    policies::{self, TextError},
-};
+use lockkeeper_operator::{context::Clock, policies::TextError};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep},
@@ -30,19 +27,14 @@ use super::{
     ledger::Ledger,
     outcome::{Beat, BeatKind, Ended, Loss, Plot, Point, Rehearsal},
     scenario::{End, Moment, Played},
-    source::{Answer, Health, Questions, Source, State, is_new},
+    scenery::{install, kubelet, rewritten},
+    source::{Health, Questions, Source, State, is_new},
     tasks::{Switches, tasks, write},
 };
 use crate::{
-    api::{
-        Caller, Key, Kind, Link, Server, Shared, User,
-        object::{namespace, text},
-    },
-    run::{Leads, Operator, PLATFORM, Setup, SharedTrace, Trace, policy_settings},
-    world::{
-        self, Actor, Behaviour, DeploymentController, EndpointController, GarbageCollector, Gateway, Kubelet,
-        ReplicaSetController,
-    },
+    api::{Caller, Key, Kind, Link, Server, Shared, User, object::namespace},
+    run::{Leads, Operator, Setup, SharedTrace, Trace},
+    world::{self, Actor, DeploymentController, EndpointController, GarbageCollector, Gateway, ReplicaSetController},
 };
 
 /// All chance comes from it, so that the same files give the same answer.
@@ -371,90 +363,6 @@ impl Stage {
 fn clock_from(base: Timestamp) -> Clock {
     let start = Instant::now();
     Clock::new(move || base + start.elapsed())
-}
-
-/// Pods of the new version behave as the scenario says, all others as usual.
-fn kubelet(images: &[String], played: &Played<'_>) -> Kubelet {
-    let (images, pods) = (images.to_vec(), played.pods);
-    Kubelet::new(move |image| {
-        let usual = Behaviour::of("");
-        if !images.iter().any(|new| new == image) {
-            return usual;
-        }
-        let ready_after = pods.ready_after.map(Duration::from).or(usual.ready_after);
-        Behaviour {
-            ready_after: ready_after.filter(|_| !pods.never_ready),
-            crashes_after: pods.crash_after.map(Duration::from),
-            ..usual
-        }
-    })
-}
-
-/// The objects with numbers for queries, and what the numbers mean.
-fn rewritten(
-    objects: &[Value],
-    scenario: &Scenario,
-    recording: &Recording,
-    played: &Played<'_>,
-) -> (Vec<Value>, Questions) {
-    let mut questions = Questions::default();
-    let known = |check: &str| {
-        let short = check.rsplit('/').next().unwrap_or(check);
-        if recording.knows(check) {
-            return Some(Answer::Recorded);
-        }
-        let answers = scenario.checks.get(check).or_else(|| scenario.checks.get(short))?;
-        answers.get(played.name).copied().map(Answer::Given)
-    };
-    let objects = objects.iter().map(|object| {
-        let mut object = object.clone();
-        if object["kind"] == "RollbackPolicy"
-            && let Ok(mut spec) = serde_json::from_value::<lockkeeper_api::RollbackPolicySpec>(object["spec"].clone())
-        {
-            let name = crate::api::object::name(&object).to_owned();
-            // One that cannot work stays as it is, so that the operator says why.
-            if lockkeeper_engine::analysis::PolicyPlan::parse(&name, &spec).is_ok() {
-                questions.replace(&name, &mut spec, known);
-                object["spec"] = json!(spec);
-            }
-        }
-        object
-    });
-    (objects.collect(), questions)
-}
-
-/// Namespaces, admission policies and the cast.
-fn install(shared: &Shared, objects: Vec<Value>) -> Result<(), PlayError> {
-    let mut server = shared.lock();
-    let admin = Caller::new(User::new("admin", &["system:masters"]));
-    let mut namespaces: Vec<String> = objects.iter().map(|object| namespace(object).to_owned()).collect();
-    namespaces.push(PLATFORM.into());
-    namespaces.retain(|name| !name.is_empty());
-    namespaces.sort_unstable();
-    namespaces.dedup();
-    let (given, others): (Vec<Value>, Vec<Value>) =
-        objects.into_iter().partition(|object| object["kind"] == "Namespace");
-    let mut all: Vec<Value> = Vec::new();
-    for name in namespaces {
-        let mut own = given
-            .iter()
-            .find(|object| crate::api::object::name(object) == name)
-            .cloned()
-            .unwrap_or_else(|| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
-        own["metadata"]["labels"]["kubernetes.io/metadata.name"] = name.into();
-        all.push(own);
-    }
-    all.extend(policies::render(&policy_settings())?.into_iter().map(|policy| json!(policy)));
-    all.extend(others);
-    for object in all {
-        let Some(kind) = Kind::of(text(&object["apiVersion"]), text(&object["kind"])) else { continue };
-        let title = super::director::title(&object);
-        let home = namespace(&object).to_owned();
-        server
-            .create(&admin, kind, &home, object)
-            .map_err(|refusal| PlayError::Refused { object: title, message: refusal.message })?;
-    }
-    Ok(())
 }
 
 /// What is drawn.
