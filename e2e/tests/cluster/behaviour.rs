@@ -37,7 +37,7 @@ async fn scraped(cluster: &Cluster, query: &str, value: f64) -> Result<Value> {
     let url = format!("{}/api/v1/query?query={}", cluster.prometheus_url()?, escaped(query));
     wait::answer(&format!("{query} to be {value}"), LIMIT, async || {
         let mut answer: Value = serde_json::from_slice(&http_get(&url).await?.body)?;
-        let result = answer["data"]["result"][0].take();
+        let result = answer.pointer_mut("/data/result/0").map(Value::take).unwrap_or_default();
         let seen = result["value"][1].as_str().and_then(|text| text.parse::<f64>().ok());
         ensure!(seen == Some(value), "it is {result}");
         Ok(result)
