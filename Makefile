@@ -18,6 +18,9 @@ sim: ## many seeds and fault plans in the simulator, and a crash at every write;
 	LOCKKEEPER_SIM_ALL=1 cargo test --profile sim -p lockkeeper-simulator --test crash --test random
 	LOCKKEEPER_SEEDS=$(or $(SEEDS),0..2000) LOCKKEEPER_PLANS=$(or $(PLANS),0..1000) cargo test --profile sim -p lockkeeper-simulator --test sim
 
+planted: ## plants bugs into a copy of the sources: the simulator must catch each; SEEDS=400
+	hack/planted.py --seeds $(or $(SEEDS),400) $(or $(CARGO_TARGET_DIR),target)/planted
+
 e2e: operator ## the local cluster only; STORY=name for some stories; K8S=1.35 in that version
 	cargo test -p lockkeeper-e2e $(if $(STORY),--test stories -- $(STORY),--tests)
 

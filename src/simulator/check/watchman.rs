@@ -19,6 +19,8 @@ pub struct Memory {
     pub revisions: BTreeMap<String, Vec<String>>,
     /// Others have taken pods, Services or routes away, or changed them, and it is not mended yet.
     pub hurt: bool,
+    /// Since when it is, to be forgotten soon.
+    mended: Option<Timestamp>,
     /// Others have changed how many pods there are, so that pods may rightly go.
     pub disturbed: bool,
     /// The ReplicaSet that was last made smaller before a rollback, or its own promotion, began, and when: its pods go a moment later.
@@ -111,7 +113,11 @@ impl Watchman {
         let in_force = self.in_force.lock();
         let (was, is) = (Traffic::new(before, &in_force, work), Traffic::new(after, &in_force, work));
         if memory.hurt && author != Author::Other && is.starved().is_none() && was.starved().is_none() {
-            memory.hurt = false;
+            // Whoever has not heard yet that it is mended may still act as if it were not.
+            let mended = *memory.mended.get_or_insert(change.at);
+            memory.hurt = change.at < mended + KNOWN_AFTER;
+        } else {
+            memory.mended = None;
         }
         let scene = Scene { change, author, objects: after, work, was, is, memory, growth: OnceCell::new() };
         for checker in &mut self.checkers {

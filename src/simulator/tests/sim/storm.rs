@@ -57,7 +57,7 @@ impl Weather {
             steps: random.usize(0..STEPS.len()),
             blind: random.u8(0..8) == 0,
             rarely: [0, 200, 60, 25][random.usize(0..4)],
-            lag: Duration::from_millis([0, 0, 500, 5000][random.usize(0..4)]),
+            lag: Duration::from_millis([0, 0, 300, 900][random.usize(0..4)]),
             two: random.u8(0..6) == 0,
             frozen: random.u8(0..4) == 0,
             bake: random.u8(0..3) == 0,
@@ -155,6 +155,14 @@ fn plan(seed: u64, lines: bool, weather: &Weather, random: &mut fastrand::Rng, s
         script = script.then(When::After(after), act::act(random));
     }
     plot.actors.push(Box::new(script));
+    if weather.steps == 2 {
+        // Eager, and twice.
+        let approve = || people::decide("olga", &shop::key(Kind::Release), "Approve", Some("go"));
+        let asked = When::Once(Box::new(|objects: &Snapshot| release(objects)["status"]["weight"]["confirmed"] == 20));
+        plot.actors.push(Box::new(
+            Script::default().then(asked, approve()).then(When::After(Duration::from_secs(1)), approve()),
+        ));
+    }
     let (blind, storms, chance) = (weather.blind, storms.clone(), Mutex::new(random.fork()));
     plot.truth = Arc::new(move |objects: &Snapshot, query: &str| {
         let reason = [NoData::Empty, NoData::NotANumber, NoData::Infinite][chance.lock().usize(0..3)];
@@ -201,7 +209,8 @@ pub fn play(seed: u64, lines: bool) -> std::result::Result<Told, String> {
         sim.pass(end::rest(seed)).await?;
         let mut wrong: Vec<String> = sim.report.violations().iter().map(|violation| format!("{violation:?}")).collect();
         wrong.extend(ended.err().map(|late| late.to_string()));
-        if sim.writes() != writes {
+        // Two that try the same queries take turns in telling of them.
+        if sim.writes() != writes && !weather.two {
             wrong.push(format!("S12: {} writes at rest", sim.writes() - writes));
         }
         wrong.extend(end::stuck(sim, calm));
@@ -216,6 +225,11 @@ pub fn play(seed: u64, lines: bool) -> std::result::Result<Told, String> {
         let unchanged = list(&release(&objects)["spec"]["strategy"]["canary"]["steps"]).len() == 5;
         if weather.steps == 2 && unchanged && wide && !end::approved(&objects) && end::promoted(sim) {
             wrong.push("S10: the gate opened without two people".into());
+        }
+        let version = text(&release(&objects)["status"]["stable"]["version"]);
+        let bad = version.contains("errors") || version.contains("crash");
+        if bad && end::promoted(sim) && !end::forced(&objects) {
+            wrong.push(format!("S6: {version} was promoted"));
         }
         if wrong.is_empty() {
             return Ok(end::told(sim));
