@@ -38,8 +38,7 @@ fn grown(scene: &Scene<'_>) -> Option<Growth> {
         return None;
     }
     // Traffic goes where ready pods are.
-    let unserved = was.ready(stable) == 0 || was.unserved() || !was.stands(stable);
-    if unserved {
+    if scene.memory.was_bare(scene.change.at) || !was.stands(stable) {
         return None;
     }
     let (before, now) = (was.share(candidate, false), is.share(candidate, false));

@@ -21,6 +21,8 @@ pub struct Memory {
     pub hurt: bool,
     /// Since when it is, to be forgotten soon.
     mended: Option<Timestamp>,
+    /// When the stable version last had no ready pod: whoever has not heard of one yet may still send its traffic elsewhere.
+    pub bare: Option<Timestamp>,
     /// Others have changed how many pods there are, so that pods may rightly go.
     pub disturbed: bool,
     /// The ReplicaSet that was last made smaller before a rollback, or its own promotion, began, and when: its pods go a moment later.
@@ -33,6 +35,11 @@ impl Memory {
     /// Whether the operator may not have heard yet of what others want.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         self.changed.is_some_and(|changed| now < changed + KNOWN_AFTER)
+    }
+
+    /// Whether the operator may not have heard yet that the stable version has ready pods again.
+    pub fn was_bare(&self, now: Timestamp) -> bool {
+        self.bare.is_some_and(|bare| now < bare + KNOWN_AFTER)
     }
 }
 
@@ -112,12 +119,16 @@ impl Watchman {
         let Some(memory) = self.memories.get_mut(release) else { return };
         let in_force = self.in_force.lock();
         let (was, is) = (Traffic::new(before, &in_force, work), Traffic::new(after, &in_force, work));
-        if memory.hurt && author != Author::Other && is.starved().is_none() && was.starved().is_none() {
+        let stands = is.replicas() == 0 || work.hash("stable").is_none_or(|hash| is.ready(hash) > 0);
+        if memory.hurt && author != Author::Other && stands && is.starved().is_none() && was.starved().is_none() {
             // Whoever has not heard yet that it is mended may still act as if it were not.
             let mended = *memory.mended.get_or_insert(change.at);
             memory.hurt = change.at < mended + KNOWN_AFTER;
         } else {
             memory.mended = None;
+        }
+        if work.hash("stable").is_some_and(|stable| was.ready(stable) == 0) || was.unserved() {
+            memory.bare = Some(change.at);
         }
         let scene = Scene { change, author, objects: after, work, was, is, memory, growth: OnceCell::new() };
         for checker in &mut self.checkers {
