@@ -119,8 +119,7 @@ impl Watchman {
         let Some(memory) = self.memories.get_mut(release) else { return };
         let in_force = self.in_force.lock();
         let (was, is) = (Traffic::new(before, &in_force, work), Traffic::new(after, &in_force, work));
-        let stands = is.replicas() == 0 || work.hash("stable").is_none_or(|hash| is.ready(hash) > 0);
-        if memory.hurt && author != Author::Other && stands && is.starved().is_none() && was.starved().is_none() {
+        if memory.hurt && author != Author::Other && is.starved().is_none() && was.starved().is_none() {
             // Whoever has not heard yet that it is mended may still act as if it were not.
             let mended = *memory.mended.get_or_insert(change.at);
             memory.hurt = change.at < mended + KNOWN_AFTER;
