@@ -158,7 +158,16 @@ impl Suite {
 
     fn trial<F: Fixture>(&self, test: Test<F>, fixture: Arc<F>) -> Trial {
         let handle = self.runtime.handle().clone();
-        let run = move || (test.body)(&handle, &fixture).map_err(|error| Failed::from(format!("{error:#}")));
+        let name = test.name.clone();
+        // Shown at once, too: a run that is ended before its report has still said why.
+        let run = move || {
+            let begun = Instant::now();
+            (test.body)(&handle, &fixture).map_err(|error| {
+                let failure = format!("{error:#}");
+                eprintln!("\n{name} failed after {:.1} s: {failure}", begun.elapsed().as_secs_f64());
+                Failed::from(failure)
+            })
+        };
         Trial::test(test.name, run).with_kind(test.kind).with_ignored_flag(test.skipped)
     }
 }
