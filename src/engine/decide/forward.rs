@@ -47,7 +47,7 @@ impl<'a> Run<'a> {
             ended: false,
         });
         self.weight(target.weight, None);
-        if target.weight > before && index < total {
+        if target.weight > before && index < total && !self.is_empty() {
             self.event("WeightIncreased", false, format!("step {}/{total}: weight {}", index + 1, target.weight));
         }
     }
@@ -105,13 +105,10 @@ impl<'a> Run<'a> {
             self.enter(Phase::Progressing);
             return self.progressing(joined, &target);
         }
-        self.weight(target.weight, Some(target.weight));
+        // Without pods it has nothing, and asks its gates again when there are some.
+        self.weight(target.weight, Some(if self.is_empty() { 0 } else { target.weight }));
         if let Some(step) = &mut self.next.step {
             step.waiting = None;
-        }
-        if self.is_empty() {
-            // There is nothing to canary: handed over at once.
-            return self.advance(self.plan.steps.len().saturating_sub(1));
         }
         match self.step_over(index) {
             Standing::Over => self.advance(index),
@@ -262,6 +259,7 @@ impl<'a> Run<'a> {
         }
         let Some(step) = self.next.step.clone().filter(|step| !step.ended) else { return Standing::Over };
         let StepStatus { position, started, .. } = step;
+        let empty = self.is_empty();
         let after = |duration: lockkeeper_api::scalar::Duration| {
             started.0.checked_add(SignedDuration::from(duration)).unwrap_or(Timestamp::MAX)
         };
@@ -270,6 +268,8 @@ impl<'a> Run<'a> {
         };
         match self.plan.steps.get(index) {
             None | Some(Step::SetWeight(_) | Step::SetCanaryScale(_)) => Standing::Over,
+            // There is nothing to canary: handed over at once, but for the people who are to be asked.
+            Some(Step::Pause(_) | Step::Analysis(_)) if empty => Standing::Over,
             Some(Step::Pause(pause)) => match pause.duration.map(after) {
                 Some(until) if until <= self.now => Standing::Over,
                 Some(until) => stopped(format!("step {position}: pause until {}", clock(until)), Some(until)),
