@@ -146,8 +146,7 @@ impl<'a> Scene<'a> {
             .filter(|route| !route.deleting)
             .filter_map(|route| {
                 let rules = traffic::edit(&route.rules, services.backends(), share);
-                let cut = share.is_none_or(|share| share == 0);
-                (!rules.is_empty()).then(|| Write { cut, ..write::route(route, &rules, purpose.clone()) })
+                (!rules.is_empty()).then(|| write::route(route, &rules, purpose.clone()))
             })
             .collect()
     }

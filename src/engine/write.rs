@@ -56,14 +56,11 @@ pub struct Write {
     pub request: Request,
     /// What it is for, in a few words.
     pub purpose: String,
-    /// Whether it gives all traffic of a route to the Service that the user's own route names: that need not wait until it is known that
-    /// nobody has decided otherwise meanwhile.
-    pub cut: bool,
 }
 
 impl Write {
     fn new(kind: Kind, name: &str, request: Request, purpose: impl Into<String>) -> Self {
-        Self { kind, name: name.into(), request, purpose: purpose.into(), cut: false }
+        Self { kind, name: name.into(), request, purpose: purpose.into() }
     }
 }
 

@@ -20,7 +20,7 @@ use tracing::debug;
 
 pub use self::trial::Trials;
 use self::{
-    judge::Subject,
+    judge::{Published, Subject},
     trial::{Times, Tried},
 };
 use crate::{
@@ -82,7 +82,7 @@ fn status(context: &Arc<Context>, key: &Key, policy: &RollbackPolicy) -> Option<
             let measured = measured(context, &plan, &users);
             let times = Times {
                 generation,
-                published: judge::settled(&before, &plan, generation, subject.is_some()),
+                published: Published::of(&before, &plan, generation, subject.is_some()),
                 failed: failed(&measured),
             };
             match context.trials.look(context, key, &plan, subject.as_ref(), times) {

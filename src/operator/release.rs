@@ -123,7 +123,7 @@ async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<()
     context.metrics.release(sample::of(key, &next));
     count(context, key, &status, &next);
     let actor = Actor { resource: Resource::Release, key, phase: Some(next.phase) };
-    let written = write(context, actor, release, writes, proven).await;
+    let written = write(context, actor, release, &writes, proven).await;
     context.measures.ask(context, key, measure);
     for event in events {
         context.events.send(reference(release), event);
@@ -131,26 +131,19 @@ async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<()
     written
 }
 
-/// Does the writes. Unless it is `proven` that the Release is as it was read, that comes first: before all but what is right in any case
-/// and must not wait.
+/// Does the writes. Unless it is `proven` that the Release is as it was read, that comes first.
 async fn write(
     context: &Context,
     actor: Actor<'_>,
     release: &Release,
-    writes: Vec<Write>,
+    writes: &[Write],
     proven: bool,
 ) -> Result<(), Failure> {
-    let (first, rest): (Vec<_>, Vec<_>) = writes.into_iter().partition(|write| proven || write.cut);
-    send(context, actor, &first).await?;
     // What changes the Release itself carries its version.
-    if rest.iter().any(|write| write.kind != Kind::Release) {
+    if !proven && writes.iter().any(|write| write.kind != Kind::Release) {
         let unknown = |refusal| ("find the Release unchanged".to_owned(), refusal);
         publish::prove(context, actor, release).await.map_err(unknown)?;
     }
-    send(context, actor, &rest).await
-}
-
-async fn send(context: &Context, actor: Actor<'_>, writes: &[Write]) -> Result<(), Failure> {
     let done = act::act(context, actor, writes)
         .await
         .map_err(|(write, refusal)| (format!("{} ({:?} {})", write.purpose, write.kind, write.name), refusal))?;

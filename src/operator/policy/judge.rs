@@ -53,20 +53,31 @@ impl Subject {
     }
 }
 
-/// When a status that holds for this generation was measured; none if the queries have to be asked.
-///
-/// One that is not ready does not hold: what the provider could not answer to the last process, it may answer to this one. Nor
-/// does one without any pods that a query could be about, once there are some.
-pub fn settled(
-    before: &RollbackPolicyStatus,
-    plan: &PolicyPlan,
-    generation: Option<i64>,
-    with_pods: bool,
-) -> Option<Timestamp> {
-    let ready = before.conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
-    let fits = before.observed_generation == generation && (ready.reason != NO_RELEASE || !with_pods);
-    let all = plan.checks.iter().all(|check| before.checks.iter().any(|status| status.name == check.short));
-    before.checks.iter().map(|check| check.measured.0).max().filter(|_| fits && all)
+/// What a published status that is about a policy as it is now goes back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// When its latest answer was measured, in whole seconds.
+    pub measured: Timestamp,
+    /// Whether it says that the policy can be trusted. If not, it does not hold for a process that has not asked yet: what the provider could
+    /// not answer to the last one, it may answer to this one.
+    pub ready: bool,
+}
+
+impl Published {
+    /// What is published about this generation; none if that is nothing, or not all. A status without any pods that a query could be about
+    /// is nothing, once there are some.
+    pub fn of(
+        before: &RollbackPolicyStatus,
+        plan: &PolicyPlan,
+        generation: Option<i64>,
+        with_pods: bool,
+    ) -> Option<Self> {
+        let ready = before.conditions.iter().find(|condition| condition.type_ == "Ready")?;
+        let fits = before.observed_generation == generation && (ready.reason != NO_RELEASE || !with_pods);
+        let all = plan.checks.iter().all(|check| before.checks.iter().any(|status| status.name == check.short));
+        let measured = before.checks.iter().map(|check| check.measured.0).max().filter(|_| fits && all)?;
+        Some(Self { measured, ready: ready.status == "True" })
+    }
 }
 
 /// What a trial and, where they are newer, the measurements of releases say.

@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use http_body_util::BodyExt;
@@ -19,12 +19,17 @@ use crate::{
 };
 
 #[derive(Default)]
-struct Provider(AtomicUsize);
+struct Provider {
+    asked: AtomicUsize,
+    /// It answers that a version is bad from now on.
+    bad: AtomicBool,
+}
 
 impl MetricSource for Provider {
     fn measure<'a>(&'a self, _: &'a str) -> Pending<'a, metric::Measurement> {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async { Ok(metric::Measurement { sample: Sample::Value(0.0), warnings: 0 }) })
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let value = f64::from(u8::from(self.bad.load(Ordering::SeqCst)));
+        Box::pin(async move { Ok(metric::Measurement { sample: Sample::Value(value), warnings: 0 }) })
     }
 
     fn probe(&self) -> Pending<'_, ()> {
@@ -100,7 +105,7 @@ impl House {
     }
 
     fn asked(&self) -> usize {
-        self.provider.0.load(Ordering::SeqCst)
+        self.provider.asked.load(Ordering::SeqCst)
     }
 }
 
@@ -122,6 +127,26 @@ async fn each_query_is_asked_once_a_generation_and_the_status_written_once() {
     house.put(policy(2, 9, status));
     house.look().await;
     assert_eq!(house.asked(), 2);
+}
+
+#[tokio::test]
+async fn what_another_process_was_answered_later_stands() {
+    let (one, other) = (house(), house());
+    one.put(policy(1, 1, Value::Null));
+    one.look().await;
+    let first = one.written.lock()[0].clone();
+
+    // The other one was answered differently, and later.
+    other.provider.bad.store(true, Ordering::SeqCst);
+    other.put(policy(1, 1, Value::Null));
+    other.look().await;
+    let mut second = other.written.lock()[0].clone();
+    assert_ne!(first["checks"][0]["outcome"], second["checks"][0]["outcome"]);
+    let later = Timestamp::now() + jiff::SignedDuration::from_secs(2);
+    second["checks"][0]["measured"] = json!(later);
+    one.put(policy(1, 9, second));
+    one.look().await;
+    assert_eq!((one.asked(), one.written.lock().len()), (1, 1), "it follows the other");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use lockkeeper_engine::analysis::{self, PolicyPlan};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::judge::Subject;
+use super::judge::{Published, Subject};
 use crate::{
     cache::{Key, Resource},
     context::Context,
@@ -28,14 +28,31 @@ struct Occasion {
 pub struct Times {
     /// The policy's generation.
     pub generation: Option<i64>,
-    /// When what the status tells of this policy, as it is now, was measured.
-    pub published: Option<Timestamp>,
+    /// What the status tells of this policy, as it is now.
+    pub published: Option<Published>,
     /// When a release last got no answer.
     pub failed: Option<Timestamp>,
 }
 
 /// Answers by `<policy>/<check>`.
 pub type Answers = BTreeMap<String, Answer>;
+
+impl Times {
+    /// Whether what is published needs no trial, and is no older than what this process may have been answered itself. Two processes that
+    /// both believe to lead, and were answered differently, would tell their own story in turns: so the latest fact stands.
+    fn settled(&self, asked: Option<Timestamp>) -> bool {
+        self.published.is_some_and(|published| {
+            published.ready
+                && self.failed <= Some(published.measured)
+                && second(asked) <= second(Some(published.measured))
+        })
+    }
+
+    /// Whether answers that were asked for at this time are still the latest.
+    fn hold(&self, asked: Option<Timestamp>) -> bool {
+        self.failed <= asked && second(self.published.map(|published| published.measured)) <= second(asked)
+    }
+}
 
 /// What is known of a policy's queries.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,8 +95,7 @@ enum State {
 
 impl Trials {
     /// What is known; if that is nothing, or it is time to ask again, the queries are asked, and the policy is looked at again
-    /// when the answers are there. `published` is when what the status tells of this occasion was measured, and `failed`
-    /// when a release last got no answer: whether that has passed, we find out ourselves.
+    /// when the answers are there. Whether what has kept a release from an answer has passed, we find out ourselves.
     pub fn look(
         &self,
         context: &Arc<Context>,
@@ -91,11 +107,15 @@ impl Trials {
         let occasion = Occasion { generation: times.generation, with_pods: subject.is_some() };
         let mut trials = self.0.lock();
         match trials.get(policy).filter(|trial| trial.occasion == occasion) {
-            None if times.published.is_some() && times.failed <= times.published => return Tried::Before,
+            None if times.settled(None) => return Tried::Before,
             None => {}
             Some(Trial { state: State::UnderWay, .. }) => return Tried::UnderWay,
+            Some(Trial { state: State::Answered { answers, again: None }, .. }) if times.settled(asked(answers)) => {
+                trials.remove(policy);
+                return Tried::Before;
+            }
             Some(Trial { state: State::Answered { answers, again }, about, .. }) => {
-                let holds = again.map_or_else(|| times.failed <= asked(answers), |again| again > Instant::now());
+                let holds = again.map_or_else(|| times.hold(asked(answers)), |again| again > Instant::now());
                 if holds {
                     return Tried::Now { answers: answers.clone(), about: about.clone(), again: *again };
                 }
@@ -148,6 +168,11 @@ impl Trials {
     pub fn clear(&self) {
         self.0.lock().clear();
     }
+}
+
+/// The second of a time: a status has no finer ones.
+fn second(at: Option<Timestamp>) -> Option<i64> {
+    at.map(Timestamp::as_second)
 }
 
 /// When the last of these was asked.
