@@ -85,11 +85,16 @@ fn status(context: &Arc<Context>, key: &Key, policy: &RollbackPolicy) -> Option<
                 published: Published::of(&before, &plan, generation, subject.is_some()),
                 failed: failed(&measured),
             };
+            let repeat =
+                |again: Option<_>| again.into_iter().for_each(|again| context.policies.add_at(key.clone(), again));
             match context.trials.look(context, key, &plan, subject.as_ref(), times) {
                 Tried::UnderWay => return None,
-                Tried::Before => judge::follow(&plan, &before, &measured),
+                Tried::Before { again } => {
+                    repeat(again);
+                    judge::follow(&plan, &before, &measured)
+                }
                 Tried::Now { answers, about, again } => {
-                    again.into_iter().for_each(|again| context.policies.add_at(key.clone(), again));
+                    repeat(again);
                     judge::judge(&plan, &answers, about.as_ref(), &measured)
                 }
             }
