@@ -1,0 +1,204 @@
+//! One scenario in one world: what is asked, what is answered, and what has become of it.
+
+mod request;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures::StreamExt;
+use lockkeeper_e2e::User;
+use lockkeeper_simulator::api::Kind;
+use lockkeeper_simulator::api::object::text;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::names::Names;
+use super::state::{self, Facts};
+use super::world::World;
+pub use request::{Ask, Form};
+use request::{Lines, send};
+
+/// For an event that is bound to come.
+const EVENT: Duration = Duration::from_secs(60);
+
+/// Something that was done, or waited for, and what was seen then.
+#[derive(Debug)]
+pub struct Step {
+    pub what: String,
+    pub facts: Facts,
+}
+
+/// A scenario under way.
+pub struct Play<'a> {
+    pub namespace: String,
+    world: World<'a>,
+    names: Names,
+    user: User,
+    steps: Vec<Step>,
+}
+
+impl<'a> Play<'a> {
+    pub async fn begin(world: World<'a>, namespace: &str) -> Result<Play<'a>> {
+        world.prepare(namespace).await?;
+        let (names, steps) = (Names::default(), Vec::new());
+        Ok(Play { namespace: namespace.to_owned(), world, names, user: User::Admin, steps })
+    }
+
+    /// What has happened.
+    pub fn end(self) -> Vec<Step> {
+        self.steps
+    }
+
+    /// Who asks from now on.
+    pub fn act_as(&mut self, user: User) {
+        self.user = user;
+    }
+
+    /// Asks, notes the answer, and gives what was answered.
+    pub async fn ask(&mut self, ask: Ask) -> Result<Value> {
+        let client = self.world.client(self.user)?;
+        let before = self.current(&ask);
+        let answer = send(client, &ask, &self.namespace).await?;
+        let mut facts = Facts::new();
+        let mut fact = |name: &str, value: String| facts.insert(name.to_owned(), value);
+        fact("code", answer.code.to_string());
+        let body = &answer.body;
+        if body["kind"] == "Status" {
+            fact("status", text(&body["status"]).to_owned());
+            fact("reason", text(&body["reason"]).to_owned());
+            fact("message", self.message(answer.code, text(&body["message"])));
+            for (index, cause) in body["details"]["causes"].as_array().into_iter().flatten().enumerate() {
+                let told = format!("{}: {}", text(&cause["field"]), text(&cause["message"]));
+                fact(&format!("cause {index}"), self.names.plain(&told));
+            }
+        } else if let Some(items) = body["items"].as_array() {
+            let mut found: Vec<&str> = items.iter().map(|item| text(&item["metadata"]["name"])).collect();
+            found.sort_unstable();
+            fact("items", self.names.plain(&found.join(" ")));
+        } else {
+            fact("kind", text(&body["kind"]).to_owned());
+            fact("generation", body["metadata"]["generation"].to_string());
+            if let Some(before) = before.filter(|_| ask.writes()) {
+                let moved = before["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"];
+                fact("resourceVersion", if moved { "is new" } else { "is as before" }.to_owned());
+            }
+            if body["kind"] == "Scale" {
+                fact("scale", format!("{} of {}", body["status"]["replicas"], body["spec"]["replicas"]));
+            }
+        }
+        self.steps.push(Step { what: self.names.plain(&format!("{} asks: {ask}", self.user.name())), facts });
+        Ok(answer.body)
+    }
+
+    /// Asks for something that must be done in this world for the scenario to make sense.
+    pub async fn create(&mut self, kind: Kind, object: Value) -> Result<Value> {
+        self.ask(Ask::create(kind, object)).await
+    }
+
+    pub async fn merge(&mut self, kind: Kind, name: &str, patch: Value) -> Result<Value> {
+        self.ask(Ask::patch(kind, name, Form::Merge, patch)).await
+    }
+
+    pub async fn delete(&mut self, kind: Kind, name: &str) -> Result<Value> {
+        self.ask(Ask::delete(kind, name, Value::Null)).await
+    }
+
+    /// The object as it is now, without a note of it.
+    pub async fn peek(&self, kind: Kind, name: &str) -> Result<Value> {
+        let answer = send(self.world.client(User::Admin)?, &Ask::get(kind, name), &self.namespace).await?;
+        Ok(answer.body)
+    }
+
+    /// Those of a kind, without a note of it.
+    pub async fn peek_all(&self, kind: Kind) -> Result<Vec<Value>> {
+        let answer = send(self.world.client(User::Admin)?, &Ask::list(kind, &[]), &self.namespace).await?;
+        Ok(answer.body["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// The name of the ReplicaSet of this version; of several the latest by name.
+    pub async fn set_of(&self, version: &str) -> Result<String> {
+        Ok(text(&self.set(version).await?["metadata"]["name"]).to_owned())
+    }
+
+    /// The hash by which the pods of this version are told from others.
+    pub async fn hash_of(&self, version: &str) -> Result<String> {
+        Ok(text(&self.set(version).await?["spec"]["selector"]["matchLabels"]["pod-template-hash"]).to_owned())
+    }
+
+    async fn set(&self, version: &str) -> Result<Value> {
+        let image = format!("demo:{version}");
+        let sets = self.peek_all(Kind::ReplicaSet).await?.into_iter();
+        let mut sets = sets.filter(|set| set["spec"]["template"]["spec"]["containers"][0]["image"] == image.as_str());
+        sets.next().with_context(|| format!("there is no ReplicaSet of version {version}"))
+    }
+
+    /// Waits until nobody has anything to do any more, and notes how everything is.
+    pub async fn settle(&mut self) -> Result<()> {
+        let at = self.steps.len();
+        let facts = self.world.settle(&self.namespace, at, &mut self.names).await?;
+        let after = self.steps.last().map_or_else(|| "the beginning".to_owned(), |step| step.what.clone());
+        self.steps.push(Step { what: format!("when everything has settled after: {after}"), facts });
+        Ok(())
+    }
+
+    /// Begins to watch; a refusal is noted.
+    pub async fn watch(&mut self, kind: Kind, query: &[(&str, &str)]) -> Result<Option<Lines>> {
+        let ask = Ask::watch(kind, query);
+        let client = self.world.client(self.user)?;
+        let (code, lines) = request::open(client, &ask, &self.namespace).await?;
+        let facts = Facts::from([("code".to_owned(), code.to_string())]);
+        self.steps.push(Step { what: format!("{} asks: {ask}", self.user.name()), facts });
+        Ok((code == 200).then_some(lines))
+    }
+
+    /// Notes the events of a watch up to, and with, the last one that is wanted: the type, and the name of the object.
+    pub async fn events(&mut self, lines: &mut Lines, last: (&str, &str)) -> Result<()> {
+        let mut facts = Facts::new();
+        let mut newest = 0;
+        for number in 1.. {
+            let line = timeout(EVENT, lines.next()).await.with_context(|| format!("no event {last:?}"))?;
+            let Some(line) = line.transpose()? else {
+                facts.insert(format!("event {number:02}"), "the end of the stream".into());
+                break;
+            };
+            let event: Value = serde_json::from_str(&line)?;
+            let (kind, object) = (text(&event["type"]), &event["object"]);
+            let version: u64 = text(&object["metadata"]["resourceVersion"]).parse().unwrap_or_default();
+            let order = if kind == "ERROR" || version >= newest { "" } else { ", older than the one before" };
+            newest = newest.max(version);
+            let name = match kind {
+                "ERROR" => format!("{} {}", object["code"], text(&object["reason"])),
+                "BOOKMARK" => format!("initial={}", object["metadata"]["annotations"]["k8s.io/initial-events-end"]),
+                _ => format!("{} labels {}", text(&object["metadata"]["name"]), object["metadata"]["labels"]),
+            };
+            facts.insert(format!("event {number:02}"), self.names.plain(&format!("{kind} {name}{order}")));
+            if (kind, text(&object["metadata"]["name"])) == last {
+                break;
+            }
+        }
+        self.steps.push(Step { what: "events of the watch".into(), facts });
+        Ok(())
+    }
+
+    /// Notes something that the scenario itself has seen.
+    pub fn note(&mut self, what: &str, seen: impl std::fmt::Display) {
+        let facts = Facts::from([("seen".to_owned(), self.names.plain(&seen.to_string()))]);
+        self.steps.push(Step { what: what.into(), facts });
+    }
+
+    /// The object of a request, as this world had it last.
+    fn current(&self, ask: &Ask) -> Option<Value> {
+        self.world.object(ask.kind, &self.namespace, ask.name.as_deref()?)
+    }
+
+    fn message(&self, code: u16, message: &str) -> String {
+        let plain = self.names.plain(message);
+        // The versions that it names are each world's own.
+        if code == 410 { plain.chars().filter(|c| !c.is_ascii_digit()).collect() } else { plain }
+    }
+}
+
+/// A precondition on the resource version.
+pub fn version_of(object: &Value) -> Value {
+    json!({"metadata": {"resourceVersion": object["metadata"]["resourceVersion"]}})
+}

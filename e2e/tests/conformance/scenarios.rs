@@ -1,0 +1,57 @@
+//! What is played.
+
+mod deployment;
+mod objects;
+mod replica_set;
+mod service;
+
+use lockkeeper_e2e::Test;
+
+use super::world::Stage;
+use crate::{Operator, conforms};
+
+/// A scenario by its path, which is its name.
+macro_rules! scenarios {
+    ($operator:ident: $($module:ident :: $scenario:ident),* $(,)?) => {
+        vec![$(conforms(
+            concat!(stringify!($module), "::", stringify!($scenario)),
+            Operator::$operator,
+            $module::$scenario,
+        )),*]
+    };
+}
+
+pub fn all() -> Vec<Test<Stage>> {
+    scenarios![IsNotThere:
+        deployment::rolled_out,
+        deployment::paused,
+        deployment::created_paused,
+        deployment::history,
+        deployment::history_while_paused,
+        deployment::annotated,
+        deployment::scaled_midway,
+        deployment::scaled_between_three,
+        deployment::room,
+        deployment::recreated,
+        deployment::ready_late,
+        deployment::crashes,
+        deployment::deadline,
+        deployment::deadline_of_the_first,
+        deployment::autoscaled,
+        deployment::meddled_with,
+        deployment::deleted,
+        replica_set::handed_over,
+        replica_set::adopted_first,
+        replica_set::released_with_history,
+        replica_set::adopted,
+        replica_set::twins,
+        replica_set::found,
+        replica_set::released,
+        replica_set::pods,
+        replica_set::of_somebody_else,
+        service::pinned,
+        service::endpoints,
+        service::routed,
+        service::without_gateway,
+    ]
+}
