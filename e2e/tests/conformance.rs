@@ -3,6 +3,8 @@
 //! Each scenario is written once, as requests of a `kube::Client`, and played in both worlds: in the model, on a virtual clock, and on
 //! the local cluster, with the operator's process. After each act both come to rest, and answers and states have to be equal.
 
+#[path = "crds/changes.rs"]
+mod bad_objects;
 mod conformance {
     pub mod difference;
     pub mod names;
@@ -21,11 +23,11 @@ use lockkeeper_simulator::run::{Plot, Sim};
 
 use conformance::play::{Play, Step};
 use conformance::world::{Model, Real, Stage, World};
-use conformance::{difference, names, play, scenarios, state};
+use conformance::{difference, names, play, scenarios, state, world};
 
 fn main() -> ExitCode {
     // They wait most of the time.
-    Suite::main(16, |suite| suite.run(Stage::set(), scenarios::all()))
+    Suite::main(32, |suite| suite.run(Stage::set(), scenarios::all()))
 }
 
 /// Whether the operator acts in a scenario.
@@ -49,7 +51,7 @@ fn conforms(
             let model = thread::spawn(move || in_model(&namespace, operator, scenario));
             model.join().map_err(|_| anyhow!("the model has panicked"))??
         };
-        let mut play = Play::begin(World::Real(Real { stage, expected: &expected }), &namespace).await?;
+        let mut play = Play::begin(World::Real(Real::new(stage, &expected)), &namespace).await?;
         scenario(&mut play).await.context("in the real world")?;
         match difference::between(&expected, &play.end()) {
             None => Ok(()),

@@ -8,11 +8,13 @@ use serde_json::Value;
 #[derive(Debug, Default)]
 pub struct Names {
     hashes: Vec<String>,
+    revisions: Vec<String>,
 }
 
 impl Names {
     /// Takes notice of the hashes by which the pods of ReplicaSets are told apart: each world computes its own.
     pub fn learn(&mut self, objects: &[(Kind, Value)]) {
+        self.learn_revisions(objects);
         let sets = objects.iter().filter(|(kind, _)| *kind == Kind::ReplicaSet).map(|(_, set)| set);
         let mut new: Vec<(String, String, String, &str)> = sets
             .map(|set| {
@@ -29,11 +31,26 @@ impl Names {
         self.hashes.extend(new);
     }
 
+    /// The same of the revisions of Releases: they are digests of templates, which the real API server completes with defaults.
+    fn learn_revisions(&mut self, objects: &[(Kind, Value)]) {
+        let releases = objects.iter().filter(|(kind, _)| *kind == Kind::Release);
+        for (_, release) in releases {
+            for which in ["previous", "stable", "candidate"] {
+                let revision = text(&release["status"][which]["revision"]);
+                if !revision.is_empty() && !self.revisions.iter().any(|known| known == revision) {
+                    self.revisions.push(revision.to_owned());
+                }
+            }
+        }
+    }
+
     /// A text without what is this world's own.
     pub fn plain(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for (index, hash) in self.hashes.iter().enumerate() {
-            text = text.replace(hash.as_str(), &format!("HASH{}", index + 1));
+        for (what, names) in [("HASH", &self.hashes), ("REVISION", &self.revisions)] {
+            for (index, name) in names.iter().enumerate() {
+                text = text.replace(name.as_str(), &format!("{what}{}", index + 1));
+            }
         }
         without_uids(&text)
     }

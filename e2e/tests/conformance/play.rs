@@ -9,11 +9,11 @@ use futures::StreamExt;
 use lockkeeper_e2e::User;
 use lockkeeper_simulator::api::Kind;
 use lockkeeper_simulator::api::object::text;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::names::Names;
-use super::state::{self, Facts};
+use super::state::Facts;
 use super::world::World;
 pub use request::{Ask, Form};
 use request::{Lines, send};
@@ -35,13 +35,25 @@ pub struct Play<'a> {
     names: Names,
     user: User,
     steps: Vec<Step>,
+    /// Whether nothing was done since everything had settled.
+    settled: bool,
+    /// Whether it is noted which writes give an object a new version.
+    versions: bool,
 }
 
 impl<'a> Play<'a> {
     pub async fn begin(world: World<'a>, namespace: &str) -> Result<Play<'a>> {
         world.prepare(namespace).await?;
         let (names, steps) = (Names::default(), Vec::new());
-        Ok(Play { namespace: namespace.to_owned(), world, names, user: User::Admin, steps })
+        Ok(Play {
+            namespace: namespace.to_owned(),
+            world,
+            names,
+            user: User::Admin,
+            steps,
+            settled: true,
+            versions: false,
+        })
     }
 
     /// What has happened.
@@ -54,11 +66,18 @@ impl<'a> Play<'a> {
         self.user = user;
     }
 
+    /// Notes from now on which writes give an object a new version. (Where a policy undoes the whole of a write, the real one may write its
+    /// managed fields all the same.)
+    pub fn note_versions(&mut self) {
+        self.versions = true;
+    }
+
     /// Asks, notes the answer, and gives what was answered.
     pub async fn ask(&mut self, ask: Ask) -> Result<Value> {
         let client = self.world.client(self.user)?;
-        let before = self.current(&ask);
+        let before = self.before(&ask).await?;
         let answer = send(client, &ask, &self.namespace).await?;
+        self.settled &= !ask.writes();
         let mut facts = Facts::new();
         let mut fact = |name: &str, value: String| facts.insert(name.to_owned(), value);
         fact("code", answer.code.to_string());
@@ -66,10 +85,14 @@ impl<'a> Play<'a> {
         if body["kind"] == "Status" {
             fact("status", text(&body["status"]).to_owned());
             fact("reason", text(&body["reason"]).to_owned());
-            fact("message", self.message(answer.code, text(&body["message"])));
-            for (index, cause) in body["details"]["causes"].as_array().into_iter().flatten().enumerate() {
-                let told = format!("{}: {}", text(&cause["field"]), text(&cause["message"]));
-                fact(&format!("cause {index}"), self.names.plain(&told));
+            // It joins the causes, in an order that nobody lays down.
+            if body["reason"] != "Invalid" {
+                fact("message", self.message(answer.code, text(&body["message"])));
+            }
+            for cause in body["details"]["causes"].as_array().into_iter().flatten() {
+                if let Some((field, told)) = plain_cause(text(&cause["field"]), text(&cause["message"])) {
+                    fact(&self.names.plain(&format!("cause {field}: {told}")), "is told".to_owned());
+                }
             }
         } else if let Some(items) = body["items"].as_array() {
             let mut found: Vec<&str> = items.iter().map(|item| text(&item["metadata"]["name"])).collect();
@@ -77,8 +100,11 @@ impl<'a> Play<'a> {
             fact("items", self.names.plain(&found.join(" ")));
         } else {
             fact("kind", text(&body["kind"]).to_owned());
-            fact("generation", body["metadata"]["generation"].to_string());
-            if let Some(before) = before.filter(|_| ask.writes()) {
+            // A pod's counts what the scheduler does, too, which the model has not.
+            if ask.kind != Kind::Pod {
+                fact("generation", body["metadata"]["generation"].to_string());
+            }
+            if let Some(before) = before {
                 let moved = before["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"];
                 fact("resourceVersion", if moved { "is new" } else { "is as before" }.to_owned());
             }
@@ -137,6 +163,7 @@ impl<'a> Play<'a> {
         let at = self.steps.len();
         let facts = self.world.settle(&self.namespace, at, &mut self.names).await?;
         let after = self.steps.last().map_or_else(|| "the beginning".to_owned(), |step| step.what.clone());
+        self.settled = true;
         self.steps.push(Step { what: format!("when everything has settled after: {after}"), facts });
         Ok(())
     }
@@ -155,23 +182,28 @@ impl<'a> Play<'a> {
     pub async fn events(&mut self, lines: &mut Lines, last: (&str, &str)) -> Result<()> {
         let mut facts = Facts::new();
         let mut newest = 0;
-        for number in 1.. {
+        loop {
             let line = timeout(EVENT, lines.next()).await.with_context(|| format!("no event {last:?}"))?;
             let Some(line) = line.transpose()? else {
-                facts.insert(format!("event {number:02}"), "the end of the stream".into());
+                facts.insert(format!("event {:02}", facts.len() + 1), "the end of the stream".into());
                 break;
             };
             let event: Value = serde_json::from_str(&line)?;
             let (kind, object) = (text(&event["type"]), &event["object"]);
+            let initial = &object["metadata"]["annotations"]["k8s.io/initial-events-end"];
+            // Others come when the server thinks fit.
+            if kind == "BOOKMARK" && initial.is_null() {
+                continue;
+            }
             let version: u64 = text(&object["metadata"]["resourceVersion"]).parse().unwrap_or_default();
             let order = if kind == "ERROR" || version >= newest { "" } else { ", older than the one before" };
             newest = newest.max(version);
             let name = match kind {
                 "ERROR" => format!("{} {}", object["code"], text(&object["reason"])),
-                "BOOKMARK" => format!("initial={}", object["metadata"]["annotations"]["k8s.io/initial-events-end"]),
+                "BOOKMARK" => format!("initial={initial}"),
                 _ => format!("{} labels {}", text(&object["metadata"]["name"]), object["metadata"]["labels"]),
             };
-            facts.insert(format!("event {number:02}"), self.names.plain(&format!("{kind} {name}{order}")));
+            facts.insert(format!("event {:02}", facts.len() + 1), self.names.plain(&format!("{kind} {name}{order}")));
             if (kind, text(&object["metadata"]["name"])) == last {
                 break;
             }
@@ -180,25 +212,46 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    /// Notes something that the scenario itself has seen.
-    pub fn note(&mut self, what: &str, seen: impl std::fmt::Display) {
-        let facts = Facts::from([("seen".to_owned(), self.names.plain(&seen.to_string()))]);
-        self.steps.push(Step { what: what.into(), facts });
-    }
-
-    /// The object of a request, as this world had it last.
-    fn current(&self, ask: &Ask) -> Option<Value> {
-        self.world.object(ask.kind, &self.namespace, ask.name.as_deref()?)
+    /// The object of a request before it, where nobody else can change it meanwhile.
+    async fn before(&self, ask: &Ask) -> Result<Option<Value>> {
+        let alone = !matches!(ask.kind, Kind::Deployment | Kind::ReplicaSet | Kind::Pod | Kind::HTTPRoute);
+        match &ask.name {
+            Some(name) if self.versions && ask.writes() && (alone || self.settled) => {
+                Ok(Some(self.peek(ask.kind, name).await?))
+            }
+            Some(_) | None => Ok(None),
+        }
     }
 
     fn message(&self, code: u16, message: &str) -> String {
         let plain = self.names.plain(message);
         // The versions that it names are each world's own.
-        if code == 410 { plain.chars().filter(|c| !c.is_ascii_digit()).collect() } else { plain }
+        if code == 409 || code == 410 { plain.chars().filter(|c| !c.is_ascii_digit()).collect() } else { plain }
     }
 }
 
-/// A precondition on the resource version.
-pub fn version_of(object: &Value) -> Value {
-    json!({"metadata": {"resourceVersion": object["metadata"]["resourceVersion"]}})
+/// A cause as both worlds tell it, with its field. The words of our own rules and of metadata are compared; which value it was, why the
+/// library of the rules says that one fails, and how types and limits are put, are not.
+fn plain_cause<'a>(field: &'a str, message: &'a str) -> Option<(&'a str, &'a str)> {
+    if field == "<nil>" {
+        // Only that rules were not asked, because there are other causes.
+        return None;
+    }
+    if let Some((_, rule)) = message.split_once(" evaluating rule: ") {
+        return Some((field, rule));
+    }
+    let told = match message.strip_prefix("Invalid value: ") {
+        Some(rest) => without_value(rest),
+        None => message.split(": ").next().unwrap_or(message),
+    };
+    let limits = [" in body ", "should be ", "must be of type", "should match"];
+    let limit = message.contains(limits[0]) || limits.into_iter().any(|words| told.starts_with(words));
+    Some((field, if limit { "is not of the type, or within the limits, of the schema" } else { told }))
+}
+
+/// What follows a value in JSON and a colon.
+fn without_value(text: &str) -> &str {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    let after = values.next().and_then(Result::ok).map_or(0, |_| values.byte_offset());
+    text[after..].trim_start_matches(": ")
 }

@@ -1,9 +1,13 @@
 //! What is played.
 
+mod admission;
+mod api;
 mod deployment;
 mod objects;
 mod replica_set;
 mod service;
+mod watch;
+mod whole;
 
 use lockkeeper_e2e::Test;
 
@@ -22,7 +26,7 @@ macro_rules! scenarios {
 }
 
 pub fn all() -> Vec<Test<Stage>> {
-    scenarios![IsNotThere:
+    let single = scenarios![IsNotThere:
         deployment::rolled_out,
         deployment::paused,
         deployment::created_paused,
@@ -53,5 +57,32 @@ pub fn all() -> Vec<Test<Stage>> {
         service::endpoints,
         service::routed,
         service::without_gateway,
-    ]
+        api::created,
+        api::merged,
+        api::generations,
+        api::strategic,
+        api::owned,
+        api::json_patched,
+        api::applied,
+        api::replaced,
+        api::status,
+        api::deleted,
+        api::collected,
+        api::propagated,
+        api::listed,
+        api::refused,
+        watch::after_a_list,
+        watch::of_a_selection,
+        watch::from_what_there_is,
+        watch::too_old,
+        admission::decisions,
+        admission::governed,
+        admission::held,
+        admission::paused,
+        admission::authored,
+        admission::pinned,
+    ];
+    let whole = scenarios![Acts: whole::good, whole::rolled_back, whole::aborted, whole::carried];
+    // The longest first.
+    whole.into_iter().chain(single).collect()
 }

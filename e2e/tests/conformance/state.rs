@@ -9,7 +9,7 @@ use lockkeeper_simulator::api::object::{deleting, list, name, text};
 use serde_json::{Value, json};
 
 use super::names::Names;
-use exclusion::excluded;
+use exclusion::{UNDER_WAY, excluded};
 
 /// What is told of something: by name, in the order of the names.
 pub type Facts = BTreeMap<String, String>;
@@ -18,7 +18,7 @@ pub type Facts = BTreeMap<String, String>;
 pub fn of(objects: &[(Kind, Value)], names: &mut Names) -> Facts {
     names.learn(objects);
     let mut facts = Facts::new();
-    for (kind, object) in objects {
+    for (kind, object) in objects.iter().filter(|(kind, object)| !mirrored(*kind, object)) {
         match kind {
             Kind::Pod => count(&mut facts, pod(object, objects)),
             Kind::EndpointSlice => slice(&mut facts, object, objects),
@@ -44,6 +44,17 @@ pub fn of(objects: &[(Kind, Value)], names: &mut Names) -> Facts {
         }
     }
     facts.into_iter().map(|(path, value)| (names.plain(&path), names.plain(&value))).collect()
+}
+
+/// Slices of Services without a selector are copied from old `Endpoints` objects, which the model has not.
+fn mirrored(kind: Kind, object: &Value) -> bool {
+    let manager = &object["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"];
+    kind == Kind::EndpointSlice && *manager == "endpointslicemirroring-controller.k8s.io"
+}
+
+/// Which of the words for a rollout that is under way stays, where nothing gets on, depends on which status the controller has seen before.
+fn under_way(deployment: &Value) -> bool {
+    list(&deployment["status"]["conditions"]).iter().any(|condition| UNDER_WAY.contains(&text(&condition["reason"])))
 }
 
 fn with_status(object: &Value, status: Value) -> Value {
@@ -149,6 +160,13 @@ fn flatten(facts: &mut Facts, kind: Kind, object: &Value, objects: &[(Kind, Valu
         "deletionTimestamp": deleting(object).then_some("set"),
     });
     facts.insert(place.clone(), "is there".into());
+    if kind == Kind::Deployment && under_way(object) {
+        facts.insert(format!("{place} progress"), "is under way".into());
+    }
+    if kind == Kind::ReplicaSet {
+        let current = object["status"]["observedGeneration"] == metadata["generation"];
+        facts.insert(format!("{place} status is current"), current.to_string());
+    }
     leaves(&kept, "metadata", &mut |path, value| {
         if !excluded(kind, path, value) {
             facts.insert(format!("{place} {path}"), shown(value));

@@ -8,13 +8,12 @@ use anyhow::Result;
 use kube::Client;
 use lockkeeper_e2e::User;
 use lockkeeper_simulator::api::Kind;
-use serde_json::Value;
 
 use super::names::Names;
 use super::state::Facts;
 pub use mirror::Mirror;
 pub use model::Model;
-pub use real::{Real, Stage};
+pub use real::{OPERATED, Real, Stage};
 
 /// Where a scenario is played.
 pub enum World<'a> {
@@ -37,14 +36,6 @@ impl World<'_> {
         match self {
             World::Model(model) => model.client(user),
             World::Real(real) => Ok(real.client(user)),
-        }
-    }
-
-    /// An object, as far as this world has told of it.
-    pub fn object(&self, kind: Kind, namespace: &str, name: &str) -> Option<Value> {
-        match self {
-            World::Model(model) => model.object(kind, namespace, name),
-            World::Real(real) => real.object(kind, namespace, name),
         }
     }
 

@@ -66,7 +66,9 @@ impl Ask {
         Self::list(kind, &[&[("watch", "true")], query].concat())
     }
 
-    pub fn create(kind: Kind, object: Value) -> Ask {
+    pub fn create(kind: Kind, mut object: Value) -> Ask {
+        object["apiVersion"] = kind.api_version().into();
+        object["kind"] = kind.served().kind.into();
         Self::new(kind, Method::POST, None, object)
     }
 
@@ -136,7 +138,7 @@ impl fmt::Display for Ask {
             write!(f, "/{part}")?;
         }
         if !self.query.is_empty() {
-            write!(f, "?{}", self.query)?;
+            write!(f, "?{}", without_numbers(&self.query))?;
         }
         if let Some(form) = self.content_type.strip_prefix("application/").filter(|form| *form != "json") {
             write!(f, " {}", form.split('+').next().unwrap_or(form))?;
@@ -146,6 +148,16 @@ impl fmt::Display for Ask {
 }
 
 /// Each world has versions of its own.
+fn without_numbers(query: &str) -> String {
+    let known = |value: &str| value.len() < 2 || !value.chars().all(|c| c.is_ascii_digit());
+    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+        Some(("resourceVersion", value)) if !known(value) => "resourceVersion=(some)",
+        Some(_) | None => pair,
+    });
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+/// The same of bodies.
 fn without_version(body: &Value) -> Value {
     let mut body = body.clone();
     for parent in ["/metadata", "/preconditions"] {

@@ -133,11 +133,12 @@ pub async fn room(play: &mut Play<'_>) -> Result<()> {
     set_version(play, "5-neverready").await
 }
 
-/// One version after the other, never two.
+/// One version after the other, never two. (What becomes of condition Progressing while the next one is not ready depends on which of
+/// its own writes the real controller has seen already.)
 pub async fn recreated(play: &mut Play<'_>) -> Result<()> {
     begin(play, with(deployment("1", 3), "/spec/strategy", json!({"type": "Recreate"}))).await?;
     set_version(play, "2").await?;
-    set_version(play, "3-neverready").await?;
+    set_version(play, "3").await?;
     scale(play, 2).await?;
     set_version(play, "1").await
 }
@@ -149,12 +150,11 @@ pub async fn ready_late(play: &mut Play<'_>) -> Result<()> {
     set(play, json!({"minReadySeconds": 1})).await
 }
 
-/// Pods crash from the start, or after they were ready.
+/// Pods crash after they were ready, or from the start. (A version that crashes in the midst of a rollout would end as chance has it.)
 pub async fn crashes(play: &mut Play<'_>) -> Result<()> {
-    begin(play, deployment("1", 4)).await?;
-    set_version(play, "2-crash").await?;
+    begin(play, deployment("0-crashafter5s", 4)).await?;
     set_version(play, "1").await?;
-    set_version(play, "3-crashafter1s").await?;
+    set_version(play, "2-crash").await?;
     set_version(play, "1").await
 }
 

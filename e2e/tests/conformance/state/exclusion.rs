@@ -21,7 +21,12 @@ fn rules(kind: Kind) -> Vec<Rule> {
             // Young fields (1.35) that count pods that end; nothing of ours reads them.
             Rule::Always(&["status.terminatingReplicas"]),
         ],
-        Kind::ReplicaSet => vec![Rule::Default(DEPLOYMENT), Rule::Always(&["status.terminatingReplicas"])],
+        Kind::ReplicaSet => vec![
+            Rule::Default(DEPLOYMENT),
+            Rule::Always(&["status.terminatingReplicas"]),
+            // How many steps a rolling update takes depends on who is faster. That the status is current is told instead.
+            Rule::Always(&["metadata.generation", "status.observedGeneration"]),
+        ],
         Kind::Service => vec![
             Rule::Default(SERVICE),
             // Given by the API server out of a range.
@@ -50,6 +55,9 @@ fn rules(kind: Kind) -> Vec<Rule> {
     let times = Rule::Always(&["lastTransitionTime", "lastUpdateTime", "renewTime", "acquireTime"]);
     [times].into_iter().chain(of_kind).collect()
 }
+
+/// Reasons of a Deployment's condition Progressing that mean the same.
+pub const UNDER_WAY: [&str; 3] = ["NewReplicaSetCreated", "FoundNewReplicaSet", "ReplicaSetUpdated"];
 
 /// Of Deployments, ReplicaSets and copies of their templates.
 const DEPLOYMENT: &[(&str, &str)] = &[
@@ -93,6 +101,10 @@ const ROUTE: &[(&str, &str)] = &[
 /// Whether this value is not compared.
 pub fn excluded(kind: Kind, path: &str, value: &Value) -> bool {
     let path = without_entries(path);
+    // Told as one word, see `under_way`.
+    if kind == Kind::Deployment && value.as_str().is_some_and(|reason| UNDER_WAY.contains(&reason)) {
+        return true;
+    }
     let at = |end: &str| path == end || path.ends_with(&format!(".{end}"));
     rules(kind).into_iter().any(|rule| match rule {
         Rule::Always(ends) => ends.iter().any(|end| at(end)),

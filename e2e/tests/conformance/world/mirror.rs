@@ -1,10 +1,12 @@
 //! What the real cluster tells of its objects, by one watch a kind for all scenarios.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use anyhow::Result;
+use futures::future::try_join_all;
 use futures::{StreamExt, pin_mut};
-use kube::api::{ApiResource, DynamicObject};
+use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
@@ -17,44 +19,66 @@ use tokio::task::JoinSet;
 
 use super::kinds;
 
-type Objects = Arc<Mutex<BTreeMap<Key, Value>>>;
+/// What is there, and who is to be told of it.
+#[derive(Default)]
+struct Seen {
+    objects: BTreeMap<Key, Value>,
+    /// By namespace.
+    changed: BTreeMap<String, watch::Sender<()>>,
+}
+
+type Shared = Arc<Mutex<Seen>>;
 
 /// All objects of the kinds that are compared.
 pub struct Mirror {
-    objects: Objects,
-    changed: watch::Sender<()>,
+    seen: Shared,
     /// They end with it.
     _watches: JoinSet<()>,
 }
 
 impl Mirror {
-    /// Begins to watch, and returns when it has seen everything once.
-    pub async fn start(client: &Client) -> Mirror {
-        let objects = Objects::default();
-        let changed = watch::Sender::new(());
+    /// Begins to watch.
+    pub fn start(client: &Client) -> Mirror {
+        let seen = Shared::default();
         let mut watches = JoinSet::new();
         for kind in kinds() {
-            watches.spawn(follow(client.clone(), kind, objects.clone(), changed.clone()));
+            watches.spawn(follow(client.clone(), kind, seen.clone()));
         }
-        Mirror { objects, changed, _watches: watches }
+        Mirror { seen, _watches: watches }
     }
 
-    pub fn subscribe(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
-    }
-
-    pub fn object(&self, kind: Kind, namespace: &str, name: &str) -> Option<Value> {
-        self.objects.lock().get(&Key::new(kind, namespace, name)).cloned()
+    /// Tells of changes in a namespace.
+    pub fn subscribe(&self, namespace: &str) -> watch::Receiver<()> {
+        self.seen.lock().changed.entry(namespace.to_owned()).or_default().subscribe()
     }
 
     pub fn within(&self, namespace: &str) -> Vec<(Kind, Value)> {
-        let objects = self.objects.lock();
-        let within = objects.iter().filter(|(key, _)| key.namespace == namespace);
+        let seen = self.seen.lock();
+        let within = seen.objects.iter().filter(|(key, _)| key.namespace == namespace);
         within.map(|(key, object)| (key.kind, object.clone())).collect()
     }
 }
 
-async fn follow(client: Client, kind: Kind, objects: Objects, changed: watch::Sender<()>) {
+impl Seen {
+    fn put(&mut self, kind: Kind, object: DynamicObject) {
+        let object = serde_json::to_value(object).unwrap_or_default();
+        self.tell(namespace(&object));
+        self.objects.insert(Key::new(kind, namespace(&object), name(&object)), object);
+    }
+
+    fn remove(&mut self, key: &Key) {
+        self.tell(&key.namespace);
+        self.objects.remove(key);
+    }
+
+    fn tell(&self, namespace: &str) {
+        if let Some(changed) = self.changed.get(namespace) {
+            changed.send_replace(());
+        }
+    }
+}
+
+fn api(client: Client, kind: Kind, namespace: Option<&str>) -> Api<DynamicObject> {
     let served = kind.served();
     let resource = ApiResource {
         group: served.group.into(),
@@ -63,23 +87,49 @@ async fn follow(client: Client, kind: Kind, objects: Objects, changed: watch::Se
         kind: served.kind.into(),
         plural: served.plural.into(),
     };
-    let api: Api<DynamicObject> = Api::all_with(client, &resource);
-    let stream = watcher(api, watcher::Config::default()).default_backoff();
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+        None => Api::all_with(client, &resource),
+    }
+}
+
+/// What is stored of a namespace now.
+pub async fn stored(client: &Client, namespace: &str) -> Result<Vec<(Kind, Value)>> {
+    let list = async |kind| {
+        let list = api(client.clone(), kind, Some(namespace)).list(&ListParams::default()).await?;
+        let objects = list.items.into_iter().map(|object| Ok((kind, serde_json::to_value(object)?)));
+        objects.collect::<Result<Vec<_>>>()
+    };
+    let lists = try_join_all(kinds().map(list)).await?;
+    Ok(lists.into_iter().flatten().collect())
+}
+
+async fn follow(client: Client, kind: Kind, seen: Shared) {
+    let stream = watcher(api(client, kind, None), watcher::Config::default()).default_backoff();
     pin_mut!(stream);
+    // Those of the list that it began with, or begins anew with.
+    let mut listed = BTreeSet::new();
     while let Some(event) = stream.next().await {
+        let key = |object: &DynamicObject| {
+            let metadata = &object.metadata;
+            Key::new(kind, metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+        };
+        let mut seen = seen.lock();
         match event {
-            Ok(Event::Init) => objects.lock().retain(|key, _| key.kind != kind),
-            Ok(Event::InitApply(object) | Event::Apply(object)) => {
-                let object = serde_json::to_value(object).unwrap_or_default();
-                objects.lock().insert(Key::new(kind, namespace(&object), name(&object)), object);
+            Ok(Event::Init) => listed.clear(),
+            Ok(Event::InitApply(object)) => {
+                listed.insert(key(&object));
+                seen.put(kind, object);
             }
-            Ok(Event::Delete(object)) => {
-                let object = serde_json::to_value(object).unwrap_or_default();
-                objects.lock().remove(&Key::new(kind, namespace(&object), name(&object)));
+            Ok(Event::InitDone) => {
+                let gone = seen.objects.keys().filter(|key| key.kind == kind && !listed.contains(*key));
+                let gone: Vec<Key> = gone.cloned().collect();
+                gone.iter().for_each(|key| seen.remove(key));
             }
+            Ok(Event::Apply(object)) => seen.put(kind, object),
+            Ok(Event::Delete(object)) => seen.remove(&key(&object)),
             // A broken watch begins anew by itself.
-            Ok(Event::InitDone) | Err(_) => {}
+            Err(_) => {}
         }
-        changed.send_replace(());
     }
 }

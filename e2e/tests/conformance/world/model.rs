@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use kube::Client;
 use lockkeeper_e2e::User;
-use lockkeeper_simulator::api::{self, Caller, Key, Kind, Link, Service};
+use lockkeeper_simulator::api::{self, Caller, Kind, Link, Service};
 use lockkeeper_simulator::run::Sim;
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -32,11 +32,6 @@ impl Model<'_> {
     pub fn client(&self, user: User) -> Result<Client> {
         let link = Link::new(user.name(), self.0.shared.fork_random(), (0, 2));
         Ok(Service::new(self.0.shared.clone(), link, Caller::new(person(user)), &[]).client())
-    }
-
-    pub fn object(&self, kind: Kind, namespace: &str, name: &str) -> Option<Value> {
-        let server = self.0.shared.lock();
-        server.store().objects().get(&Key::new(kind, namespace, name)).map(|object| object.value().clone())
     }
 
     pub async fn settle(&self, namespace: &str, names: &mut Names) -> Result<Facts> {

@@ -1,15 +1,15 @@
 //! The real control plane, with the operator as a process.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::Result;
 use kube::Client;
 use lockkeeper_e2e::{Cluster, Fixture, Installation, MutatingPolicies, Operator, Options, User};
-use lockkeeper_simulator::api::Kind;
-use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use super::Mirror;
+use super::{Mirror, mirror::stored};
 use crate::names::Names;
 use crate::play::Step;
 use crate::state::{self, Facts};
@@ -20,6 +20,8 @@ pub const OPERATED: &str = "operated";
 const QUIET: Duration = Duration::from_millis(500);
 /// So long nothing has to change in one that is not, until that is what there is.
 const GIVE_UP: Duration = Duration::from_secs(20);
+/// The same where the worlds have parted before: they are not expected to meet again, and it is only told how it goes on.
+const PARTED: Duration = Duration::from_secs(4);
 /// After so long something keeps changing for ever.
 const LIMIT: Duration = Duration::from_secs(180);
 
@@ -36,7 +38,7 @@ impl Stage {
         let installation = Installation::install(&cluster, MutatingPolicies::Served).await?;
         let selector = format!("--release-selector={OPERATED}");
         let operator = installation.operator(&cluster, "operator", &[&selector]).await?;
-        let mirror = Mirror::start(&cluster.client(User::Admin)).await;
+        let mirror = Mirror::start(&cluster.client(User::Admin));
         Ok(Stage { cluster, operator, mirror })
     }
 }
@@ -55,11 +57,17 @@ impl Fixture for Stage {
 
 /// The real cluster, in which a scenario has been played in the model before.
 pub struct Real<'a> {
-    pub stage: &'a Stage,
-    pub expected: &'a [Step],
+    stage: &'a Stage,
+    expected: &'a [Step],
+    parted: AtomicBool,
 }
 
-impl Real<'_> {
+impl<'a> Real<'a> {
+    /// `expected` is what has happened in the model.
+    pub fn new(stage: &'a Stage, expected: &'a [Step]) -> Real<'a> {
+        Real { stage, expected, parted: AtomicBool::new(false) }
+    }
+
     pub async fn prepare(&self, namespace: &str) -> Result<()> {
         self.stage.cluster.create_namespace(namespace).await?;
         self.stage.cluster.apply(&include_str!("people.yaml").replace("NAMESPACE", namespace)).await
@@ -69,29 +77,41 @@ impl Real<'_> {
         self.stage.cluster.client(user)
     }
 
-    pub fn object(&self, kind: Kind, namespace: &str, name: &str) -> Option<Value> {
-        self.stage.mirror.object(kind, namespace, name)
-    }
-
     /// Waits until the state is the model's and stays so, or stays another one.
     pub async fn settle(&self, namespace: &str, step: usize, names: &mut Names) -> Result<Facts> {
         let expected = self.expected.get(step).map(|step| &step.facts);
-        let mut changed = self.stage.mirror.subscribe();
+        let mut changed = self.stage.mirror.subscribe(namespace);
         let limit = Instant::now() + LIMIT;
         let mut facts = Facts::new();
         let mut since = Instant::now();
+        let mut news = true;
         loop {
-            changed.borrow_and_update();
-            let now = state::of(&self.stage.mirror.within(namespace), names);
-            if now != facts {
-                (facts, since) = (now, Instant::now());
+            if news {
+                changed.borrow_and_update();
+                let now = state::of(&self.stage.mirror.within(namespace), names);
+                if now != facts {
+                    (facts, since) = (now, Instant::now());
+                }
             }
-            let until = (since + if expected == Some(&facts) { QUIET } else { GIVE_UP }).min(limit);
+            let equal = expected == Some(&facts);
+            let patience = match (equal, self.parted.load(Relaxed)) {
+                (true, _) => QUIET,
+                (false, true) => PARTED,
+                (false, false) => GIVE_UP,
+            };
+            let until = (since + patience).min(limit);
             if Instant::now() >= until {
-                return Ok(facts);
+                // The mirror may be late: what is stored decides.
+                let stored = state::of(&stored(&self.client(User::Admin), namespace).await?, names);
+                if stored == facts || Instant::now() >= limit {
+                    self.parted.fetch_or(!equal, Relaxed);
+                    return Ok(stored);
+                }
+                (facts, since) = (stored, Instant::now());
+                continue;
             }
             // Late is no error: then it is quiet.
-            let _ = timeout_at(until, changed.changed()).await;
+            news = timeout_at(until, changed.changed()).await.is_ok();
         }
     }
 }
