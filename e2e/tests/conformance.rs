@@ -15,6 +15,7 @@ mod conformance {
 }
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -72,7 +73,8 @@ fn in_model(
     operator: Operator,
     scenario: impl AsyncFn(&mut Play<'_>) -> Result<()>,
 ) -> Result<Vec<Step>> {
-    let played = Sim::play(Plot::new(1), async |sim: &mut Sim| {
+    let plot = Plot { truth: Arc::new(world::answer), ..Plot::new(1) };
+    let played = Sim::play(plot, async |sim: &mut Sim| {
         if operator == Operator::Acts {
             sim.start()?;
         }

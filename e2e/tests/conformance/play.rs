@@ -1,20 +1,23 @@
 //! One scenario in one world: what is asked, what is answered, and what has become of it.
 
+mod course;
 mod request;
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures::StreamExt;
-use lockkeeper_e2e::User;
+use lockkeeper_e2e::{Traffic, User};
 use lockkeeper_simulator::api::Kind;
 use lockkeeper_simulator::api::object::text;
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::names::Names;
+use super::scenarios::host;
 use super::state::Facts;
 use super::world::World;
+use course::Course;
 pub use request::{Ask, Form};
 use request::{Lines, send};
 
@@ -39,6 +42,9 @@ pub struct Play<'a> {
     settled: bool,
     /// Whether it is noted which writes give an object a new version.
     versions: bool,
+    course: Option<Course>,
+    /// Ends with it.
+    traffic: Option<Traffic>,
 }
 
 impl<'a> Play<'a> {
@@ -53,6 +59,8 @@ impl<'a> Play<'a> {
             steps,
             settled: true,
             versions: false,
+            course: None,
+            traffic: None,
         })
     }
 
@@ -100,13 +108,18 @@ impl<'a> Play<'a> {
             fact("items", self.names.plain(&found.join(" ")));
         } else {
             fact("kind", text(&body["kind"]).to_owned());
-            // A pod's counts what the scheduler does, too, which the model has not.
-            if ask.kind != Kind::Pod {
+            let moved = |before: &Value, field: &str| {
+                let moved = before["metadata"][field] != body["metadata"][field];
+                (if moved { "is new" } else { "is as before" }).to_owned()
+            };
+            // A pod's counts what the scheduler does, too, which the model has not, and a ReplicaSet's the steps of rollouts before.
+            if !matches!(ask.kind, Kind::Pod | Kind::ReplicaSet) {
                 fact("generation", body["metadata"]["generation"].to_string());
+            } else if let Some(before) = before.as_ref().filter(|_| ask.kind == Kind::ReplicaSet) {
+                fact("generation", moved(before, "generation"));
             }
-            if let Some(before) = before {
-                let moved = before["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"];
-                fact("resourceVersion", if moved { "is new" } else { "is as before" }.to_owned());
+            if let Some(before) = before.filter(|_| self.versions) {
+                fact("resourceVersion", moved(&before, "resourceVersion"));
             }
             if body["kind"] == "Scale" {
                 fact("scale", format!("{} of {}", body["status"]["replicas"], body["spec"]["replicas"]));
@@ -168,6 +181,48 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
+    /// Requests to the route of `web` from now on, where there is somebody who answers: in the model nobody has to.
+    pub fn send_requests(&mut self) -> Result<()> {
+        self.traffic = self.world.send_requests(&host("web", &self.namespace));
+        Ok(())
+    }
+
+    /// Waits until the Release `web` is in this phase. For what takes its time meanwhile without a sign of it.
+    pub async fn until_phase(&mut self, phase: &str) -> Result<()> {
+        let current = self.peek(Kind::Release, "web").await?;
+        let since = text(&current["metadata"]["resourceVersion"]).to_owned();
+        if current["status"]["phase"] == phase {
+            return Ok(());
+        }
+        let ask = Ask::watch(Kind::Release, &[("resourceVersion", &since)]);
+        let (_, mut lines) = request::open(self.world.client(User::Admin)?, &ask, &self.namespace).await?;
+        let arrives = async {
+            while let Some(line) = lines.next().await.transpose()? {
+                let event: Value = serde_json::from_str(&line)?;
+                if event["object"]["status"]["phase"] == phase {
+                    return Ok(());
+                }
+            }
+            bail!("the watch has ended")
+        };
+        timeout(EVENT, arrives).await.with_context(|| format!("it does not become {phase}"))?
+    }
+
+    /// Notes from now on by which steps everything goes, until `tell_course`.
+    pub async fn follow_course(&mut self) -> Result<()> {
+        self.course = Some(Course::begin(&self.world.client(User::Admin)?, &self.namespace).await?);
+        Ok(())
+    }
+
+    /// Tells by which steps everything went.
+    pub async fn tell_course(&mut self) -> Result<()> {
+        let course = self.course.take().context("nobody has followed the course")?;
+        let told = course.end(&self.world.client(User::Admin)?, &self.namespace).await?;
+        let told = told.iter().enumerate().map(|(at, line)| (format!("{:03}", at + 1), self.names.plain(line)));
+        self.steps.push(Step { what: "the course".into(), facts: told.collect() });
+        Ok(())
+    }
+
     /// Begins to watch; a refusal is noted.
     pub async fn watch(&mut self, kind: Kind, query: &[(&str, &str)]) -> Result<Option<Lines>> {
         let ask = Ask::watch(kind, query);
@@ -215,8 +270,9 @@ impl<'a> Play<'a> {
     /// The object of a request before it, where nobody else can change it meanwhile.
     async fn before(&self, ask: &Ask) -> Result<Option<Value>> {
         let alone = !matches!(ask.kind, Kind::Deployment | Kind::ReplicaSet | Kind::Pod | Kind::HTTPRoute);
+        let wanted = self.versions || ask.kind == Kind::ReplicaSet;
         match &ask.name {
-            Some(name) if self.versions && ask.writes() && (alone || self.settled) => {
+            Some(name) if wanted && ask.writes() && (alone || self.settled) => {
                 Ok(Some(self.peek(ask.kind, name).await?))
             }
             Some(_) | None => Ok(None),

@@ -3,6 +3,7 @@
 mod admission;
 mod api;
 mod deployment;
+mod midway;
 mod objects;
 mod replica_set;
 mod service;
@@ -10,6 +11,7 @@ mod watch;
 mod whole;
 
 use lockkeeper_e2e::Test;
+pub use objects::host;
 
 use super::world::Stage;
 use crate::{Operator, conforms};
@@ -44,6 +46,19 @@ pub fn all() -> Vec<Test<Stage>> {
         deployment::autoscaled,
         deployment::meddled_with,
         deployment::deleted,
+        midway::disowned,
+        midway::old_released,
+        midway::old_released_at_once,
+        midway::new_released,
+        midway::both_released,
+        midway::both_released_the_old_one_first,
+        midway::history_released,
+        midway::scaled_by_hand,
+        midway::scaled_to_nothing_by_hand,
+        midway::set_deleted,
+        midway::released_while_rolling,
+        midway::newest_released,
+        midway::template_released,
         replica_set::handed_over,
         replica_set::adopted_first,
         replica_set::released_with_history,
@@ -82,7 +97,19 @@ pub fn all() -> Vec<Test<Stage>> {
         admission::authored,
         admission::pinned,
     ];
-    let whole = scenarios![Acts: whole::good, whole::rolled_back, whole::aborted, whole::carried];
+    let whole = scenarios![Acts:
+        whole::judged,
+        whole::answered,
+        whole::answered_badly,
+        whole::answered_by_nothing,
+        whole::answered_late,
+        whole::never_ready,
+        whole::good,
+        whole::stepped,
+        whole::rolled_back,
+        whole::aborted,
+        whole::carried,
+    ];
     // The longest first.
     whole.into_iter().chain(single).collect()
 }

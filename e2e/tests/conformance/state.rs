@@ -79,7 +79,7 @@ fn release_status(status: &Value) -> Value {
         "stable": status["stable"]["version"], "candidate": status["candidate"]["version"],
         "previous": status["previous"]["version"], "step": status["step"]["index"],
         "goingBack": status["goingBack"]["cause"], "blocked": list(&status["blocked"]).len(),
-        "decisions": list(&status["decisions"]).len(),
+        "decisions": list(&status["decisions"]).len(), "hold": status["hold"]["reason"],
     })
 }
 

@@ -6,13 +6,13 @@ mod real;
 
 use anyhow::Result;
 use kube::Client;
-use lockkeeper_e2e::User;
+use lockkeeper_e2e::{Traffic, User};
 use lockkeeper_simulator::api::Kind;
 
 use super::names::Names;
 use super::state::Facts;
 pub use mirror::Mirror;
-pub use model::Model;
+pub use model::{Model, answer};
 pub use real::{OPERATED, Real, Stage};
 
 /// Where a scenario is played.
@@ -36,6 +36,14 @@ impl World<'_> {
         match self {
             World::Model(model) => model.client(user),
             World::Real(real) => Ok(real.client(user)),
+        }
+    }
+
+    /// Sends requests to this host, where pods answer.
+    pub fn send_requests(&self, host: &str) -> Option<Traffic> {
+        match self {
+            World::Model(_) => None,
+            World::Real(real) => Some(real.send_requests(host)),
         }
     }
 

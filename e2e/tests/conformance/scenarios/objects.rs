@@ -35,13 +35,18 @@ pub fn service(name: &str) -> Value {
     })
 }
 
-/// A route of this name to the Service of that name; no two scenarios have one host.
+/// Where requests to the route of this name go; no two scenarios have one host.
+pub fn host(name: &str, namespace: &str) -> String {
+    format!("{name}.{namespace}.example.com")
+}
+
+/// A route of this name to the Service of that name.
 pub fn route(name: &str, namespace: &str) -> Value {
     json!({
         "metadata": {"name": name},
         "spec": {
             "parentRefs": [{"name": "gw", "namespace": "gateway"}],
-            "hostnames": [format!("{name}.{namespace}.example.com")],
+            "hostnames": [host(name, namespace)],
             "rules": [{"backendRefs": [{"name": name, "port": 80}]}],
         },
     })

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use kube::Client;
+use lockkeeper_adapters::metric::{NoData, Sample};
 use lockkeeper_e2e::User;
-use lockkeeper_simulator::api::{self, Caller, Kind, Link, Service};
+use lockkeeper_simulator::api::{self, Caller, Kind, Link, Service, Snapshot};
 use lockkeeper_simulator::run::Sim;
+use lockkeeper_simulator::world::by_image;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -55,6 +57,18 @@ impl Model<'_> {
         let all = server.store().objects().all().filter(|(key, _)| key.namespace == namespace);
         let objects: Vec<(Kind, Value)> = all.map(|(key, object)| (key.kind, object.value().clone())).collect();
         state::of(&objects, names)
+    }
+}
+
+/// What the metrics source answers: a few queries without data, as Prometheus does, and others from what pods of the image show.
+pub fn answer(objects: &Snapshot, query: &str) -> Sample {
+    match query {
+        "vector(0)" => Sample::Value(0.0),
+        "vector(1)" => Sample::Value(1.0),
+        "vector(2)" => Sample::Value(2.0),
+        "vector(0) / vector(0)" => Sample::NoData { reason: NoData::NotANumber },
+        "vector(1) / vector(0)" => Sample::NoData { reason: NoData::Infinite },
+        _ => by_image(objects, query),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use kube::Client;
-use lockkeeper_e2e::{Cluster, Fixture, Installation, MutatingPolicies, Operator, Options, User};
+use lockkeeper_e2e::{Cluster, Fixture, Installation, Load, MutatingPolicies, Operator, Options, Traffic, User};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Mirror, mirror::stored};
@@ -34,7 +34,7 @@ pub struct Stage {
 
 impl Stage {
     pub async fn set() -> Result<Stage> {
-        let cluster = Cluster::start(Options { prometheus: false, ..Options::default() }).await?;
+        let cluster = Cluster::start(Options::default()).await?;
         let installation = Installation::install(&cluster, MutatingPolicies::Served).await?;
         let selector = format!("--release-selector={OPERATED}");
         let operator = installation.operator(&cluster, "operator", &[&selector]).await?;
@@ -75,6 +75,10 @@ impl<'a> Real<'a> {
 
     pub fn client(&self, user: User) -> Client {
         self.stage.cluster.client(user)
+    }
+
+    pub fn send_requests(&self, host: &str) -> Traffic {
+        Traffic::start(self.stage.cluster.gateway_url(), &Load::new(host, 20))
     }
 
     /// Waits until the state is the model's and stays so, or stays another one.
