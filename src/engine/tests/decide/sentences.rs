@@ -3,6 +3,7 @@
 mod back;
 mod conditions;
 mod decisions;
+mod empty;
 mod first;
 mod forward;
 mod gates;
