@@ -143,3 +143,22 @@ fn a_stable_version_that_does_not_come_back_is_told_of_in_time() {
     expect(&lab, Phase::RolledBack, "waiting for pods of the stable version");
     assert_eq!(version(&lab), Some("1"));
 }
+
+#[test]
+fn promoted_while_nothing_was_asked_for_traffic_goes_over_when_there_are_enough_pods() {
+    let mut lab = at_10_percent(json!({"rollbackPolicy": POLICY}));
+    lab.happen(&Happening::Scale("web", 0));
+    lab.decide(Verdict::Promote, None, "olga");
+    // Controllers are slow: the stable version still has its pods when the Deployment lets it go.
+    while lab.round() {}
+    while lab.pass() {}
+    assert_eq!(running(&lab), ["1"]);
+    lab.happen(&Happening::Scale("web", 4));
+    lab.run(5);
+    expect(&lab, Phase::Baking, "promoted; baking until");
+    assert_eq!((version(&lab), running(&lab), share(&lab)), (Some("2"), vec!["1", "2"], 0), "{}", lab.tail());
+    let hash = lab.status().stable.as_ref().unwrap().workloads[0].hash.clone();
+    let after = |what: String| lab.log.iter().rposition(|line| line.contains(&what)).expect(&what);
+    let order = ["set weight 0".to_owned(), "set weight 100".into(), format!("Service web: pin to {hash}")].map(after);
+    assert!(order.is_sorted(), "{order:?}\n{}", lab.tail());
+}
