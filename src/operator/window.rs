@@ -167,8 +167,7 @@ mod tests {
             }
             tokio::time::advance(Duration::from_millis(100)).await;
         }
-        let written = stored.lock().0;
-        written
+        stored.lock().0
     }
 
     #[tokio::test(start_paused = true)]
