@@ -123,6 +123,7 @@ impl<'a> Play<'a> {
             }
             if body["kind"] == "Scale" {
                 fact("scale", format!("{} of {}", body["status"]["replicas"], body["spec"]["replicas"]));
+                fact("selector", text(&body["status"]["selector"]).to_owned());
             }
         }
         self.steps.push(Step { what: self.names.plain(&format!("{} asks: {ask}", self.user.name())), facts });

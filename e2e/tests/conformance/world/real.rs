@@ -18,8 +18,9 @@ use crate::state::{self, Facts};
 pub const OPERATED: &str = "operated";
 /// So long nothing has to change in a state that is as expected.
 const QUIET: Duration = Duration::from_millis(500);
-/// So long nothing has to change in one that is not, until that is what there is.
-const GIVE_UP: Duration = Duration::from_secs(20);
+/// So long nothing has to change in one that is not, until that is what there is. (The garbage collector takes notice of new kinds, and so of
+/// ours, every 30 s.)
+const GIVE_UP: Duration = Duration::from_secs(40);
 /// The same where the worlds have parted before: they are not expected to meet again, and it is only told how it goes on.
 const PARTED: Duration = Duration::from_secs(4);
 /// After so long something keeps changing for ever.
