@@ -102,6 +102,21 @@ pub async fn ports(play: &mut Play<'_>) -> Result<()> {
     play.settle().await
 }
 
+/// A route whose Gateway is not there; then one that is, both, and the first alone again.
+pub async fn nobodys(play: &mut Play<'_>) -> Result<()> {
+    play.create(Deployment, deployment("1", 1)).await?;
+    play.create(Service, service("web")).await?;
+    let [there, not_there] = ["gw", "nobody"].map(|name| json!({"name": name, "namespace": "gateway"}));
+    let named = with(route("web", &play.namespace), "/spec/parentRefs", json!([not_there]));
+    play.create(HTTPRoute, named).await?;
+    play.settle().await?;
+    for parents in [json!([there]), json!([there, not_there]), json!([not_there])] {
+        play.merge(HTTPRoute, "web", json!({"spec": {"parentRefs": parents}})).await?;
+        play.settle().await?;
+    }
+    Ok(())
+}
+
 /// Several rules; a backend that another rule has, too; weights of nothing.
 pub async fn rules(play: &mut Play<'_>) -> Result<()> {
     play.create(Deployment, deployment("1", 1)).await?;

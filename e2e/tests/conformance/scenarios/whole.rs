@@ -104,6 +104,40 @@ pub async fn never_ready(play: &mut Play<'_>) -> Result<()> {
     play.tell_course().await
 }
 
+/// The Gateway of the route is not there: no weight is confirmed, and when its time is over the version goes back.
+pub async fn never_accepted(play: &mut Play<'_>) -> Result<()> {
+    without_gateway(play, "5s").await?;
+    play.settle().await?;
+    named(play, "gw").await?;
+    play.tell_course().await
+}
+
+/// The same, but there is one before the time is over.
+pub async fn accepted_late(play: &mut Play<'_>) -> Result<()> {
+    without_gateway(play, "10m").await?;
+    play.settle().await?;
+    named(play, "gw").await?;
+    play.tell_course().await
+}
+
+/// Version 2 is on its way, behind a route that nobody accepts any more.
+async fn without_gateway(play: &mut Play<'_>, deadline: &str) -> Result<()> {
+    application(play, 2).await?;
+    let web = with(release(json!([{"setWeight": 50}])), "/metadata/labels", json!({OPERATED: "yes"}));
+    play.create(Release, with(web, "/spec/progressDeadline", json!(deadline))).await?;
+    play.settle().await?;
+    named(play, "nobody").await?;
+    play.ask(Ask::patch(Deployment, "web", Form::Strategic, version("2"))).await?;
+    Ok(())
+}
+
+/// The route names this Gateway.
+async fn named(play: &mut Play<'_>, gateway: &str) -> Result<()> {
+    let parents = json!([{"name": gateway, "namespace": "gateway"}]);
+    play.merge(HTTPRoute, "web", json!({"spec": {"parentRefs": parents}})).await?;
+    play.settle().await
+}
+
 /// The requests of a version fail, and the metrics source says so: it goes back. (It is asked late, because the real one has to find
 /// the pods first.)
 pub async fn judged(play: &mut Play<'_>) -> Result<()> {
