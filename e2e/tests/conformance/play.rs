@@ -130,7 +130,16 @@ impl<'a> Play<'a> {
         Ok(answer.body)
     }
 
-    /// Asks for something that must be done in this world for the scenario to make sense.
+    /// Asks for something that must be done for the scenario to make sense: a refusal ends it.
+    pub async fn demand(&mut self, ask: Ask) -> Result<Value> {
+        let told = ask.to_string();
+        let answer = self.ask(ask).await?;
+        match answer["kind"] == "Status" && answer["status"] != "Success" {
+            true => bail!("{told} is refused: {}", text(&answer["message"])),
+            false => Ok(answer),
+        }
+    }
+
     pub async fn create(&mut self, kind: Kind, object: Value) -> Result<Value> {
         self.ask(Ask::create(kind, object)).await
     }
