@@ -63,9 +63,7 @@
 //! Names and times of events come from the system's clock (kube's recorder takes them there), so the trace leaves them out. `tokio::select!` without `biased`
 //! would be random in a way that no seed reaches: the operator's selects are biased for that.
 //!
-//! Random weather (`tests/sim`) leaves out what is known and not mended yet: two leaders of which one has an old Release and current Services
-//! (an old leader unpins, because each write is guarded by the object that it changes, not by the Release that it was decided on), a
-//! Deployment that is scaled to 0 and back mid-way, and clocks that jump.
+//! Random weather (`tests/sim`) leaves out clocks that jump.
 
 pub mod api;
 pub mod check;
