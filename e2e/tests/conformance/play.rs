@@ -22,7 +22,7 @@ pub use request::{Ask, Form};
 use request::{Lines, send};
 
 /// For an event that is bound to come.
-const EVENT: Duration = Duration::from_secs(60);
+const EVENT: Duration = Duration::from_secs(180);
 
 /// Something that was done, or waited for, and what was seen then.
 #[derive(Debug)]

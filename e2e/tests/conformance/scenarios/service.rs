@@ -31,7 +31,7 @@ pub async fn pinned(play: &mut Play<'_>) -> Result<()> {
 pub async fn endpoints(play: &mut Play<'_>) -> Result<()> {
     play.create(Service, service("web")).await?;
     play.settle().await?;
-    play.create(Deployment, deployment("1-crashafter5s", 2)).await?;
+    play.create(Deployment, deployment("1-crashafter12s", 2)).await?;
     play.settle().await?;
     play.ask(Ask::patch(Deployment, "web", Form::Strategic, version("2"))).await?;
     play.settle().await?;

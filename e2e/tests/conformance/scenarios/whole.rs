@@ -100,13 +100,16 @@ pub async fn never_ready(play: &mut Play<'_>) -> Result<()> {
     play.demand(Ask::create(Release, with(web, "/spec/progressDeadline", json!("10s")))).await?;
     play.settle().await?;
     set_version(play, "2-neverready").await?;
+    // However slow the machine is, the good one has the time.
+    let patience = json!({"spec": {"progressDeadline": "10m"}});
+    play.demand(Ask::patch(Release, "web", Form::Merge, patience)).await?;
     set_version(play, "3").await?;
     play.tell_course().await
 }
 
 /// The Gateway of the route is not there: no weight is confirmed, and when its time is over the version goes back.
 pub async fn never_accepted(play: &mut Play<'_>) -> Result<()> {
-    without_gateway(play, "10s").await?;
+    without_gateway(play, "20s").await?;
     play.settle().await?;
     named(play, "gw").await?;
     play.tell_course().await
@@ -153,7 +156,7 @@ pub async fn judged(play: &mut Play<'_>) -> Result<()> {
     play.settle().await?;
     let failed = r#"sum(rate(http_requests_total{namespace="{{ namespace }}",pod=~"{{ candidate.pods }}",code=~"5.."}[10s]))
         / sum(rate(http_requests_total{namespace="{{ namespace }}",pod=~"{{ candidate.pods }}"}[10s]))"#;
-    let check = json!({"name": "errors", "query": failed, "max": 0.01, "interval": "1s", "initialDelay": "10s", "consecutiveErrorLimit": 1000});
+    let check = json!({"name": "errors", "query": failed, "max": 0.01, "interval": "1s", "initialDelay": "20s", "consecutiveErrorLimit": 1000});
     play.demand(Ask::create(RollbackPolicy, json!({"metadata": {"name": "slo"}, "spec": {"checks": [check]}}))).await?;
     play.send_requests()?;
     operated_by_policy(play, json!([{"setWeight": 50}, {"pause": {}}])).await?;
