@@ -40,6 +40,8 @@ pub struct Plot {
     pub accepts_after: (u64, u64),
     /// How long its data planes take from then on; within the operator's settle time of 2 s, in milliseconds.
     pub settles_after: (u64, u64),
+    /// The Gateways that are there; none: whichever a route names.
+    pub gateways: Option<Vec<String>>,
 }
 
 impl Plot {
@@ -54,6 +56,7 @@ impl Plot {
             latency: (0, 4),
             accepts_after: (20, 1500),
             settles_after: (0, 1900),
+            gateways: None,
         }
     }
 }
@@ -107,11 +110,11 @@ impl Sim {
     }
 
     fn set_up(plot: Plot) -> Result<Self, TextError> {
-        let Plot { seed, lines, objects, actors, truth, latency, accepts_after, settles_after } = plot;
+        let Plot { seed, lines, objects, actors, truth, latency, accepts_after, settles_after, gateways } = plot;
         let trace: SharedTrace = Arc::new(Mutex::new(Trace::new(lines)));
         let mut server = Server::default();
         server.observe(Writer(trace.clone()));
-        let gateway = Gateway::new(accepts_after, settles_after);
+        let gateway = Gateway::new(accepts_after, settles_after).only(gateways);
         let in_force = gateway.in_force();
         let report = Report::default();
         crate::check::install(&mut server, &report, &in_force);

@@ -375,3 +375,84 @@ pub async fn refused(play: &mut Play<'_>) -> Result<()> {
     }
     play.settle().await
 }
+
+/// Writes that are guarded by the version on which they were decided, as the operator's are: of all kinds of patches.
+pub async fn guarded(play: &mut Play<'_>) -> Result<()> {
+    play.note_versions();
+    let old = play.create(Release, release(steps())).await?["metadata"]["resourceVersion"].clone();
+    play.merge(Release, "web", json!({"metadata": {"labels": {"a": "b"}}})).await?;
+    let tested = |version: &Value, path: &str, value: Value| json!([{"op": "test", "path": "/metadata/resourceVersion", "value": version}, {"op": "add", "path": path, "value": value}]);
+    let status = json!({"phase": "Stable", "message": "is there"});
+    let publish = |patch: Value| Ask::patch(Release, "web", Form::Json, patch).of("status");
+    play.ask(publish(tested(&old, "/status", status.clone()))).await?;
+    let now = play.peek(Release, "web").await?["metadata"]["resourceVersion"].clone();
+    play.ask(publish(tested(&now, "/status", status))).await?;
+    play.ask(publish(json!([{"op": "replace", "path": "/metadata/resourceVersion", "value": now}]))).await?;
+    let lease = json!({"metadata": {"name": "web"}, "spec": {"holderIdentity": "me", "leaseTransitions": 1}});
+    let old = play.create(Lease, lease).await?["metadata"]["resourceVersion"].clone();
+    for _ in 0..2 {
+        let patch = tested(&old, "/spec/holderIdentity", json!("you"));
+        play.ask(Ask::patch(Lease, "web", Form::Json, patch)).await?;
+    }
+    idle(play).await?;
+    let old = play.peek(Deployment, "web").await?["metadata"]["resourceVersion"].clone();
+    for form in [Form::Merge, Form::Strategic] {
+        for label in ["a", "b"] {
+            let now = play.peek(Deployment, "web").await?["metadata"]["resourceVersion"].clone();
+            for version in [&old, &now] {
+                let patch = json!({"metadata": {"resourceVersion": version, "labels": {label: "x"}}});
+                play.ask(Ask::patch(Deployment, "web", form, patch)).await?;
+                play.settle().await?;
+            }
+        }
+    }
+    let uid = json!({"metadata": {"uid": "00000000-0000-4000-8000-00000000abcd"}});
+    play.ask(Ask::patch(Deployment, "web", Form::Strategic, uid)).await?;
+    let uid = play.peek(Deployment, "web").await?["metadata"]["uid"].clone();
+    let conditions = |version: &Value| json!({"preconditions": {"uid": uid, "resourceVersion": version}, "propagationPolicy": "Background"});
+    play.ask(Ask::delete(Deployment, "web", conditions(&old))).await?;
+    let now = play.peek(Deployment, "web").await?["metadata"]["resourceVersion"].clone();
+    play.ask(Ask::delete(Deployment, "web", conditions(&now))).await?;
+    play.settle().await
+}
+
+/// The scale as a part of its own: of Deployments and ReplicaSets, patched and replaced, guarded and not.
+pub async fn scaled(play: &mut Play<'_>) -> Result<()> {
+    play.note_versions();
+    idle(play).await?;
+    let scale = |name: &str, scale: Value| Ask::replace(Deployment, name, scale).of("scale");
+    let old = play.ask(Ask::get(Deployment, "web").of("scale")).await?;
+    play.ask(scale("web", with(old.clone(), "/spec/replicas", json!(2)))).await?;
+    play.settle().await?;
+    play.ask(scale("web", with(old.clone(), "/spec/replicas", json!(3)))).await?;
+    play.settle().await?;
+    play.ask(scale("web", with(with(old, "/metadata/resourceVersion", Value::Null), "/spec/replicas", json!(4))))
+        .await?;
+    play.settle().await?;
+    let current = play.peek(Deployment, "web").await?["metadata"]["resourceVersion"].clone();
+    for patch in [
+        json!({"spec": {"replicas": 1}}),
+        json!({"spec": {"replicas": 1}}),
+        json!({"metadata": {"resourceVersion": current}, "spec": {"replicas": 5}}),
+        json!({"metadata": {"labels": {"a": "b"}}}),
+        json!({"spec": {"replicas": -1}}),
+    ] {
+        play.ask(Ask::patch(Deployment, "web", Form::Merge, patch).of("scale")).await?;
+        play.settle().await?;
+    }
+    let patch = json!([{"op": "replace", "path": "/spec/replicas", "value": 6}]);
+    play.ask(Ask::patch(Deployment, "web", Form::Json, patch).of("scale")).await?;
+    play.settle().await?;
+    play.ask(Ask::get(Deployment, "web").of("scale")).await?;
+    play.ask(Ask::get(Deployment, "nobody").of("scale")).await?;
+    play.ask(Ask::get(Service, "web").of("scale")).await?;
+    let set = json!({"metadata": {"name": "alone"}, "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "alone"}},
+        "template": {"metadata": {"labels": {"app": "alone"}}, "spec": {"containers": [{"name": "app", "image": "demo:1"}]}}}});
+    play.create(ReplicaSet, set).await?;
+    play.settle().await?;
+    let patch = json!({"spec": {"replicas": 2}});
+    play.ask(Ask::patch(ReplicaSet, "alone", Form::Merge, patch).of("scale")).await?;
+    play.settle().await?;
+    play.ask(Ask::get(ReplicaSet, "alone").of("scale")).await?;
+    play.settle().await
+}
