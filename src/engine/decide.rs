@@ -11,6 +11,7 @@
 //! not repeated.
 
 mod back;
+mod empty;
 mod fault;
 mod forward;
 mod idle;

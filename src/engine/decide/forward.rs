@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lockkeeper_api::{
     decision::Verdict,
     deployment_window::Exposure,
-    release::{GateKind, GateState, GoingBackCause, Phase, RevisionStatus, Step, StepStatus},
+    release::{GateKind, GateState, GoingBackCause, Phase, Step, StepStatus},
     rollback_policy::OnInconclusive,
 };
 
@@ -110,6 +110,15 @@ impl<'a> Run<'a> {
             return self.progressing(joined, &target);
         }
         self.brought(index, &target);
+        match self.served(index) {
+            // What the step does not need goes only if the step stays.
+            Turn::Now(doing) => Turn::Now(Doing { writes: joined.writes, ..doing }),
+            Turn::Again => Turn::Again,
+        }
+    }
+
+    /// On from a step that has what it asks for, or what keeps the release there.
+    fn served(&mut self, index: usize) -> Turn {
         match self.step_over(index) {
             Standing::Over => self.advance(index),
             Standing::Stopped(stop) => self.stop(stop),
@@ -222,34 +231,6 @@ impl<'a> Run<'a> {
         }
         let doing = self.at_gates(&format!("step {position}"));
         Turn::Now(Doing { writes: joined.writes, wake: earliest(joined.wake, doing.wake), ..doing })
-    }
-
-    /// Whether no Deployment asks for any pod.
-    pub(super) fn is_empty(&self) -> bool {
-        self.world
-            .workloads
-            .iter()
-            .filter_map(|view| view.deployment.as_ref())
-            .all(|deployment| deployment.replicas == 0)
-    }
-
-    /// Whether nothing can be tried, and nothing has been: the release began without pods.
-    fn is_untried(&self) -> bool {
-        self.is_empty() && self.next.exposed.is_none()
-    }
-
-    /// Whether pods come back after a scale to 0, and the stable version has none yet: a candidate that is there first would have all of
-    /// the traffic.
-    fn is_returning(&self, stable: &RevisionStatus, candidate: &RevisionStatus) -> bool {
-        let emptied = self.next.exposed.is_some() && self.next.weight.unwrap_or_default().confirmed == 0;
-        let parts = self.world.workloads.iter().zip(stable.workloads.iter().zip(&candidate.workloads));
-        emptied
-            && parts.into_iter().any(|(view, (old, new))| {
-                let find = |hash: &str| view.replica_sets.iter().find(|rs| rs.hash == hash);
-                view.deployment.as_ref().is_some_and(|deployment| deployment.replicas > 0)
-                    && find(&old.hash).is_some_and(|old| old.available == 0)
-                    && find(&new.hash).is_some_and(|new| new.replicas == 0)
-            })
     }
 
     /// Resume ends a pause without duration, and lets an analysis begin anew.

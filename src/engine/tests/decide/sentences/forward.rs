@@ -244,6 +244,29 @@ fn steps_that_end_before_the_current_one_start_over_and_ask_for_what_they_now_sa
 }
 
 #[test]
+fn steps_that_are_shortened_kill_no_pod_that_the_next_one_needs() {
+    let work = Work { replicas: 4, ..Work::web() };
+    let mut lab = lab(&[work], json!([{"setWeight": 75}, {"pause": {}}]), json!({}));
+    lab.run(1).happen(&Happening::Version("2"));
+    lab.run(1);
+    let before: Vec<_> =
+        lab.cluster.pods.iter().filter(|(_, pod)| pod.image.ends_with(":2")).map(|(name, _)| name.clone()).collect();
+    assert_eq!(before.len(), 3);
+    lab.happen(&Happening::Steps(vec![json!({"setWeight": 25})]));
+    lab.run(5);
+    expect(&lab, Phase::Stable, "version 2 runs");
+    assert!(before.iter().all(|pod| lab.cluster.pods.contains_key(pod)), "{}", lab.tail());
+    // Where a step stays, what it does not need goes.
+    lab.happen(&Happening::Steps(vec![json!({"setWeight": 75}), json!({"pause": {}})]));
+    lab.happen(&Happening::Version("3"));
+    lab.run(1);
+    lab.happen(&Happening::Steps(vec![json!({"setWeight": 25}), json!({"pause": {}})]));
+    lab.run(1);
+    expect(&lab, Phase::Paused, "step 2/2");
+    assert_eq!(lab.cluster.pods.values().filter(|pod| pod.image.ends_with(":3")).count(), 1, "{}", lab.tail());
+}
+
+#[test]
 fn steps_that_change_while_a_gate_has_stopped_the_promotion_start_over() {
     let work = Work { min_ready: 60, ..Work::web() };
     let mut lab = lab(&[work], json!([{"setWeight": 10}, {"pause": {"duration": "1m"}}]), json!({}));
