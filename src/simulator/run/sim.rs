@@ -248,8 +248,11 @@ impl Sim {
             tokio::select! {
                 biased;
                 Some(number) = dying.next() => {
+                    let place = self.operator(number).map(Operator::place);
                     self.kill(number);
-                    self.start()?;
+                    if let Some((leads, clock)) = place {
+                        self.start_as(leads, clock)?;
+                    }
                 }
                 Ok(()) = changed.changed() => {}
                 () = sleep_until(end) => return Err(Late { what: what.into(), at: self.now() }.into()),
