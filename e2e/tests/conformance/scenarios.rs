@@ -2,6 +2,7 @@
 
 mod admission;
 mod api;
+mod deletion;
 mod deployment;
 mod midway;
 mod objects;
@@ -93,9 +94,9 @@ pub fn all() -> Vec<Test<Stage>> {
         api::status,
         api::guarded,
         api::scaled,
-        api::deleted,
-        api::collected,
-        api::propagated,
+        deletion::deleted,
+        deletion::collected,
+        deletion::propagated,
         api::listed,
         api::refused,
         watch::after_a_list,
