@@ -1,7 +1,7 @@
 # K8S=1.35 runs the local cluster in that version of Kubernetes.
 export LOCKKEEPER_KUBERNETES := $(or $(K8S),$(LOCKKEEPER_KUBERNETES))
 
-.PHONY: help demo test sim e2e bench lint lint-workflows crds cluster clean operator
+.PHONY: help demo test sim planted fuzz mutants coverage e2e bench lint lint-workflows crds cluster clean operator
 .PHONY: release reproducible image image-check image-files image-push audit sbom release-version release-files chart-push
 
 help: ## these targets
@@ -20,6 +20,15 @@ sim: ## many seeds and fault plans in the simulator, and a crash at every write;
 
 planted: ## plants bugs into a copy of the sources: the simulator must catch each; SEEDS=400
 	hack/planted.py --seeds $(or $(SEEDS),400) $(or $(CARGO_TARGET_DIR),target)/planted
+
+fuzz: ## feeds all that is parsed with what nobody would write; BUDGET=60 seconds a target; TARGET="cron route" only these; KEEP=1 adds finds to the corpus
+	BUDGET=$(BUDGET) KEEP=$(KEEP) hack/fuzz.sh $(TARGET)
+
+mutants: ## changes the engine in small ways: its tests must notice; hours of CPU, goes on where it was broken off; JOBS=2
+	JOBS=$(or $(JOBS),2) hack/mutants.sh $(or $(CARGO_TARGET_DIR),target)/mutants
+
+coverage: ## lines of the engine that its own tests run
+	hack/coverage.sh
 
 e2e: operator ## the local cluster only; STORY=name for some stories; K8S=1.35 in that version
 	cargo test -p lockkeeper-e2e $(if $(STORY),--test stories -- $(STORY),--tests)

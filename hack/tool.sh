@@ -12,6 +12,9 @@ case $tool in
   cargo-deny) version=0.20.2 crate=cargo-deny ;;
   cargo-audit) version=0.22.2 crate=cargo-audit ;;
   cargo-cyclonedx) version=0.5.9 crate=cargo-cyclonedx ;;
+  cargo-mutants) version=27.1.0 crate=cargo-mutants ;;
+  cargo-llvm-cov) version=0.9.1 crate=cargo-llvm-cov ;;
+  cargo-fuzz) version=0.13.2 crate=cargo-fuzz ;;
   actionlint) version=1.7.12 module=github.com/rhysd/actionlint/cmd/actionlint ;;
   helm) version=4.3.1 module=helm.sh/helm/v4/cmd/helm ;;
   kustomize) version=5.8.3 module=sigs.k8s.io/kustomize/kustomize/v5 ;;

@@ -1,0 +1,25 @@
+//! The corpus of the fuzzer (`make fuzz`), replayed: what was found once stays mended, without a fuzzer.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
+#[path = "../../../fuzz/lib.rs"]
+mod fuzz;
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+/// Each target has a corpus, and nothing in it breaks what the target asserts.
+#[test]
+fn the_corpus_of_each_target_passes() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
+    let there: BTreeSet<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let known: BTreeSet<_> = fuzz::TARGETS.iter().map(|(name, _)| (*name).into()).collect();
+    assert_eq!(there, known, "directories of fuzz/corpus and targets in fuzz/lib.rs");
+    for (name, target) in fuzz::TARGETS {
+        for entry in fs::read_dir(corpus.join(name)).unwrap() {
+            let path = entry.unwrap().path();
+            // Shown where it fails.
+            println!("{}", path.display());
+            target(&fs::read(&path).unwrap());
+        }
+    }
+}
