@@ -119,13 +119,12 @@ impl JsonSchema for Duration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        // A rule, because a pattern would not say how to mend it. CEL reads more than we do, such as fractions and milliseconds; of
-        // nothing it makes a fault of its own, without our sentence.
+        // A rule, because a pattern would not say how to mend it. CEL reads more than we do, such as fractions and milliseconds.
         json_schema!({
             "type": "string",
             "maxLength": 20,
             "x-kubernetes-validations": [{
-                "rule": "self != '' && self.matches('^([0-9]+h)?([0-9]+m)?([0-9]+s)?$') && duration(self) <= duration('8784h')",
+                "rule": "self.matches('^([0-9]+h)?([0-9]+m)?([0-9]+s)?$') && duration(self) <= duration('8784h')",
                 "message": "write hours, minutes and seconds like 90s, 10m or 1h30m, at most 8784h",
             }],
         })

@@ -27,13 +27,3 @@ fn the_corpus_of_each_target_passes() {
     }
     assert!(broken.is_empty(), "{broken:#?}");
 }
-
-#[test]
-fn tmp_crds() {
-    for crd in lockkeeper_api::crds() {
-        let value = serde_json::to_value(&crd).unwrap();
-        let text = serde_saphyr::to_string(&value).unwrap();
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/lockkeeper/files/crds");
-        fs::write(dir.join(format!("{}.yaml", crd.spec.names.plural)), text).unwrap();
-    }
-}
