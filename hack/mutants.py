@@ -172,6 +172,9 @@ def copy(to: Path) -> None:
     # The questions are not written as we write; and what users of our crates must not do, a test may.
     manifest = to / "Cargo.toml"
     manifest.write_text(re.sub(r'= "(deny|forbid)"', '= "allow"', manifest.read_text()))
+    # The tests beside the code as a target with a name: those of other crates are not built.
+    manifest = to / "src/engine/Cargo.toml"
+    manifest.write_text(manifest.read_text() + '\n[[test]]\nname = "engine_units"\npath = "lib.rs"\n')
 
 
 def plant(mutants: list[Mutant], to: Path) -> None:
@@ -194,8 +197,8 @@ def plant(mutants: list[Mutant], to: Path) -> None:
 
 def build(mutants: list[Mutant], to: Path) -> dict[str, str]:
     """The test binaries by name. What does not compile is taken out."""
-    environment = dict(os.environ, CARGO_PROFILE_DEV_OPT_LEVEL="1", CARGO_INCREMENTAL="1")
-    command = ["cargo", "test", "--quiet", "-p", "lockkeeper-engine", "--tests", "--no-run", "--message-format=json"]
+    environment = {"CARGO_TARGET_DIR": str(ROOT / "target")} | os.environ | {"CARGO_PROFILE_DEV_OPT_LEVEL": "1", "CARGO_INCREMENTAL": "1"}
+    command = ["cargo", "test", "--quiet", "--workspace", "--test=engine_units", "--test=decide", "--no-run", "--message-format=json"]
     while True:
         plant(mutants, to)
         done = subprocess.run(command, cwd=to, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -229,23 +232,25 @@ class Tests:
     directory: Path
     # By number of the change: the tests that reach it, with their seconds.
     reached: dict[int, list[tuple[float, str, str]]]
+    # By file: the tests that noticed changes in it, the latest first. They will notice the next one, most likely.
+    keen: dict[str, list[str]]
 
-    def run(self, binary: str, names: list[str], limit: float | None = None, **environment: str) -> int:
+    def run(self, binary: str, names: list[str], limit: float | None = None, **environment: str) -> subprocess.CompletedProcess:
         environment = dict(os.environ, RUSTC_BOOTSTRAP="1", RUST_BACKTRACE="0", PROPTEST_CASES="16", PROPTEST_MAX_SHRINK_ITERS="0", **environment)
         memory = 6 << 30  # a loop without end may want all of it
         command = [self.binaries[binary], "-Zunstable-options", "--fail-fast", "--test-threads=1", "--exact", *names]
         return subprocess.run(
-            command, cwd=self.directory, env=environment, timeout=limit, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (memory, memory)),
-        ).returncode
+            command, cwd=self.directory, env=environment, timeout=limit, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            errors="replace", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (memory, memory)),
+        )
 
     def learn(self, jobs: int) -> None:
         """Runs each test alone, without a change."""
 
-        def one(test: tuple[str, str]):
+        def one(test: tuple[str, str]) -> tuple[float, tuple[str, str], set[int]]:
             with tempfile.NamedTemporaryFile() as file:
                 began = time.monotonic()
-                if self.run(test[0], [test[1]], LOCKKEEPER_REACHED=file.name):
+                if self.run(test[0], [test[1]], LOCKKEEPER_REACHED=file.name).returncode:
                     sys.exit(f"without a change, this fails: {test[1]}")
                 return time.monotonic() - began, test, {int(number) for number in Path(file.name).read_text().split()}
 
@@ -257,20 +262,25 @@ class Tests:
             for seconds, (binary, test), numbers in pool.map(one, tests):
                 for number in numbers:
                     self.reached[number].append((seconds, binary, test))
+        print(f"{len(tests)} tests reach {len(self.reached)} changes", file=sys.stderr, flush=True)
 
     def judge(self, mutant: Mutant) -> str:
         """Goes from quick tests to slow ones, in groups that grow."""
-        left = sorted(self.reached[mutant.number])
+        keen = self.keen[mutant.file]
+        left = sorted(self.reached[mutant.number], key=lambda one: (keen.index(one[2]) if one[2] in keen else len(keen), one))
         if not left:
             return "no test reaches it"
-        size = 4
+        size = 3
         while left:
             group, left, size = left[:size], left[size:], size * 3
             for binary in self.binaries:
                 names = [test for _, of, test in group if of == binary]
                 limit = 20 + 10 * sum(seconds for seconds, _, _ in group)
                 try:
-                    if names and self.run(binary, names, limit, LOCKKEEPER_MUTANT=str(mutant.number)):
+                    done = self.run(binary, names, limit, LOCKKEEPER_MUTANT=str(mutant.number)) if names else None
+                    if done and done.returncode:
+                        if noticed := re.search(r"^test (\S+) .*FAILED$", done.stdout, re.M):
+                            keen[:] = [noticed[1], *(name for name in keen if name != noticed[1])][:40]
                         return "caught"
                 except subprocess.TimeoutExpired:
                     return "caught"  # it runs for ever: that is noticed
@@ -303,7 +313,7 @@ def main() -> int:
     to = (options.directory / "sources").resolve()
     copy(to)
     mutants = listed()
-    tests = Tests(build(mutants, to), to / "src/engine", collections.defaultdict(list))
+    tests = Tests(build(mutants, to), to / "src/engine", collections.defaultdict(list), collections.defaultdict(list))
     tests.learn(options.jobs)
     known = Known(options.directory / "caught.json")
     asked = [mutant for mutant in mutants if options.only in mutant.name]
