@@ -18,7 +18,8 @@ pub fn metric_answer(data: &[u8]) {
             if let Sample::Value(value) = measurement.sample {
                 assert!(value.is_finite());
                 let result = &said["data"]["result"];
-                let alone = said["data"]["resultType"] == "scalar" || result.as_array().is_some_and(|all| all.len() == 1);
+                let alone =
+                    said["data"]["resultType"] == "scalar" || result.as_array().is_some_and(|all| all.len() == 1);
                 assert!(alone, "which of several counts is not for us to guess: {said}");
             }
         }
@@ -34,7 +35,10 @@ pub fn recording(data: &[u8]) {
             Ok(recording) => {
                 let known: Vec<String> = recording.checks().map(str::to_owned).collect();
                 assert!(known.iter().any(|check| recording.at(check, 0.0).is_some()), "{text:?}");
-                assert!(known.iter().all(|check| recording.knows(check) && recording.at(check, -1.0).is_none()), "{text:?}");
+                assert!(
+                    known.iter().all(|check| recording.knows(check) && recording.at(check, -1.0).is_none()),
+                    "{text:?}"
+                );
                 let mut twice = recording.clone();
                 twice.merge(recording.clone());
                 assert_eq!(twice.checks().collect::<Vec<_>>(), known);
