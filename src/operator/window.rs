@@ -112,7 +112,7 @@ mod tests {
             }
         });
         let own = parts(Client::new(server, "shop"));
-        let context = Context::new(Parts { namespaces: namespaces.parse().unwrap(), ..own }).unwrap();
+        let context = Context::new(Parts { namespaces: namespaces.parse().unwrap(), ..own });
         let window: DynamicObject = serde_json::from_value(window).unwrap();
         context.cache.put(Resource::DeploymentWindow, window, context.clock.now()).unwrap();
         reconcile(context, Key::new(PLATFORM, "freeze")).await;

@@ -45,7 +45,8 @@
 //! played. Built-in kinds are neither validated nor given defaults. Server-side apply is a forced merge: fields that its manager leaves out later
 //! stay. Managed fields are kept of Deployments, Services and routes, for `spec` only. Deletion is in the background. Lists have no pages. Names and times
 //! of events come from the system's clock (kube's recorder takes them there), so the trace leaves them out. `tokio::select!` without `biased`
-//! would be random in a way that no seed reaches: the operator's selects are biased for that.
+//! would be random in a way that no seed reaches: the operator's selects are biased for that. So would the order in which tokio's `watch` channel
+//! wakes those who wait for it: the server has `api/news.rs` instead.
 //!
 //! Random weather (`tests/sim`) leaves out what is known and not mended yet: two leaders of which one has an old Release and current Services
 //! (an old leader unpins, because each write is guarded by the object that it changes, not by the Release that it was decided on), a

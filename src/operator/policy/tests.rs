@@ -63,7 +63,7 @@ fn house_of(namespaces: WatchNamespaces) -> House {
         }
     });
     let own = parts(Client::new(server, "shop"));
-    let context = Context::new(Parts { provider: Some(provider.clone()), namespaces, ..own }).unwrap();
+    let context = Context::new(Parts { provider: Some(provider.clone()), namespaces, ..own });
     House { context, provider, written, stored }
 }
 

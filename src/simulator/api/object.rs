@@ -62,7 +62,8 @@ impl Object {
 
     /// As it is sent; made once.
     pub fn json(&self) -> Bytes {
-        self.json.get_or_init(|| self.value.to_string().into()).clone()
+        // Its `Display` writes the same in many small pieces.
+        self.json.get_or_init(|| serde_json::to_vec(&self.value).unwrap_or_default().into()).clone()
     }
 }
 

@@ -5,12 +5,9 @@ use std::{collections::VecDeque, convert::Infallible, time::Duration};
 use futures::{Stream, stream};
 use hyper::body::{Bytes, Frame};
 use serde_json::{Value, json};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Change, Key, Link, Object, Selector, Server, Shared, Status};
+use super::{Change, Key, Link, Object, Selector, Server, Shared, Status, news::Listener};
 
 /// What a watch is about.
 #[derive(Clone, Debug)]
@@ -72,7 +69,7 @@ struct Watching {
     scope: Scope,
     at: u64,
     until: Instant,
-    changed: watch::Receiver<u64>,
+    changed: Listener,
     ready: VecDeque<Bytes>,
     over: bool,
 }
@@ -124,7 +121,7 @@ impl Watching {
             if self.ready.is_empty() {
                 tokio::select! {
                     biased;
-                    Ok(()) = self.changed.changed() => {}
+                    () = self.changed.changed() => {}
                     () = sleep_until(self.until) => {
                         self.over = true;
                         self.ready.push_back(bookmark(&self.scope, self.at, false));
@@ -139,7 +136,7 @@ impl Watching {
 
     /// Takes what has happened since.
     fn gather(&mut self) {
-        self.changed.borrow_and_update();
+        self.changed.catch_up();
         let server = self.shared.lock();
         match server.store().since(self.scope.key.kind, self.at) {
             Ok(changes) => {
