@@ -7,8 +7,8 @@ use kube::api::ListParams;
 use lockkeeper_api::decision::Verdict;
 use lockkeeper_e2e::{AuditEntry, AuditFilter, User};
 
-use super::STEPS;
-use crate::harness::{Chart, LIMIT, Story, Values, none_failed, with_images, without_images};
+use super::{Chart, STEPS, Values};
+use crate::harness::{LIMIT, Story, none_failed, with_images, without_images};
 
 /// Uninstalls, and sees that no policy was in force any more when the operator was told to go.
 async fn uninstall(story: &Story<'_>, chart: &Chart<'_>) -> Result<()> {
