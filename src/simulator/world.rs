@@ -29,7 +29,7 @@ pub use self::{
     gateway::{Gateway, InForce},
     kubelet::Kubelet,
     metric::{Source, Truth, by_image},
-    replica_set::{ReplicaSetController, is_ready, ready_since},
+    replica_set::ReplicaSetController,
     script::{Act, Script, When},
 };
 use crate::api::{Kind, Server, Shared};

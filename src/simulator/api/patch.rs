@@ -2,6 +2,7 @@
 
 mod strategic;
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Key, Status};
@@ -43,7 +44,7 @@ impl Patch {
         let mut changed = object.clone();
         match self {
             Self::Json(operations) => {
-                let patch: json_patch::Patch = serde_json::from_value(operations.clone())
+                let patch: json_patch::Patch = json_patch::Patch::deserialize(operations)
                     .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
                 json_patch::patch(&mut changed, &patch).map_err(|_| Status::rejected_patch())?;
             }

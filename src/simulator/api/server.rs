@@ -293,9 +293,16 @@ impl Server {
 fn keep(before: &Value, after: &mut Value, key: &Key, part: Part) {
     let served = key.kind.served();
     if part == Part::Status {
-        let status = after["status"].take();
-        after.clone_from(before);
-        set(after, "status", &status);
+        let (Value::Object(before), Value::Object(after)) = (before, after) else { return };
+        after.retain(|field, _| field == "status" || before.contains_key(field));
+        for (field, value) in before.iter().filter(|(field, _)| *field != "status") {
+            if after.get(field) != Some(value) {
+                after.insert(field.clone(), value.clone());
+            }
+        }
+        if after.get("status").is_some_and(Value::is_null) {
+            after.remove("status");
+        }
         return;
     }
     for field in ["apiVersion", "kind"] {
@@ -324,7 +331,7 @@ fn set(object: &mut Value, field: &str, value: &Value) {
     let Value::Object(object) = object else { return };
     if value.is_null() {
         object.remove(field);
-    } else {
+    } else if object.get(field) != Some(value) {
         object.insert(field.into(), value.clone());
     }
 }

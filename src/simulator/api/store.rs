@@ -12,7 +12,7 @@ use super::{
 
 /// All objects at one moment. Cheap to keep: a write copies the pointers only, and only while somebody holds this.
 #[derive(Clone, Debug, Default)]
-pub struct Snapshot(Arc<BTreeMap<Key, Arc<Object>>>);
+pub struct Snapshot(Arc<BTreeMap<Arc<Key>, Arc<Object>>>);
 
 impl Snapshot {
     /// An object.
@@ -22,12 +22,18 @@ impl Snapshot {
 
     /// All objects.
     pub fn all(&self) -> impl Iterator<Item = (&Key, &Arc<Object>)> {
-        self.0.iter()
+        self.0.iter().map(|(key, object)| (&**key, object))
     }
 
     /// All objects of a kind, by namespace and name.
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Arc<Object>> {
-        self.0.range(Key::new(kind, "", "")..).take_while(move |(key, _)| key.kind == kind).map(|(_, object)| object)
+        self.named(kind).map(|(_, object)| object)
+    }
+
+    /// All objects of a kind with their keys, by namespace and name.
+    pub fn named(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Arc<Object>)> {
+        let from = self.0.range(Key::new(kind, "", "")..).map(|(key, object)| (&**key, object));
+        from.take_while(move |(key, _)| key.kind == kind)
     }
 
     /// The objects of a kind in a namespace, by name.
@@ -112,7 +118,7 @@ impl Store {
     /// Stores an object as it is to be, with a new resource version.
     pub fn put(&mut self, key: &Key, value: Value, by: &Arc<str>, at: Timestamp) -> Change {
         let object = self.stamp(value);
-        let before = Arc::make_mut(&mut self.objects.0).insert(key.clone(), object.clone());
+        let before = Arc::make_mut(&mut self.objects.0).insert(Arc::new(key.clone()), object.clone());
         self.record(Change { version: self.version, at, key: key.clone(), by: by.clone(), before, object, gone: false })
     }
 

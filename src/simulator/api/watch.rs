@@ -27,11 +27,8 @@ impl Scope {
 
     /// The objects that are in it now.
     pub fn list<'a>(&'a self, server: &'a Server) -> impl Iterator<Item = &'a std::sync::Arc<Object>> {
-        let objects = server.store().objects().of(self.key.kind);
-        objects.filter(|object| {
-            let key = Key::new(self.key.kind, super::object::namespace(object), super::object::name(object));
-            self.covers(&key, object)
-        })
+        let objects = server.store().objects().named(self.key.kind);
+        objects.filter(|(key, object)| self.covers(key, object)).map(|(_, object)| object)
     }
 
     /// An event as this watch tells it, if it does: an object that leaves the selection is gone for it, and one that enters is new.

@@ -6,13 +6,10 @@ use lockkeeper_api::names::POD_TEMPLATE_HASH;
 use serde_json::Value;
 
 use super::Work;
-use crate::{
-    api::{
-        Key, Kind, Object, Snapshot,
-        object::{deleting, list, name, number, text},
-        selects_plain,
-    },
-    world::is_ready,
+use crate::api::{
+    Key, Kind, Object, Snapshot,
+    object::{list, name, number, text},
+    selects_plain,
 };
 
 /// What a workload's pods get of its requests.
@@ -137,15 +134,15 @@ impl<'a> Traffic<'a> {
     /// Names of the active ReplicaSets that the Deployment controls.
     pub fn active(&self) -> Vec<&'a str> {
         let Some(deployment) = self.work.find(self.objects) else { return Vec::new() };
-        let uid = crate::api::object::uid(deployment);
+        let uid = deployment.uid();
         let namespace: &'a str = self.work.namespace();
         let sets = self.objects.within(Kind::ReplicaSet, namespace);
-        let own = sets.filter(|set| crate::api::object::controlled_by(set, uid) && Self::size(set) > 0);
+        let own = sets.filter(|set| set.is_controlled_by(uid) && Self::size(set) > 0);
         own.map(|set| name(set)).collect()
     }
 }
 
 /// Whether a pod gets requests.
-pub fn serves(pod: &Value) -> bool {
-    is_ready(pod) && !deleting(pod)
+pub fn serves(pod: &Object) -> bool {
+    pod.is_ready() && !pod.is_deleting()
 }

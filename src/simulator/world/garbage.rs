@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{Actor, Turn};
-use crate::api::{
-    Caller, Key, Kind, Preconditions, User,
-    object::{list, text, uid},
-};
+use crate::api::{Caller, Key, Kind, Preconditions, User};
 
 /// The collector at work. It knows deletions in the background only, which is how everybody in the simulation deletes.
 #[derive(Debug)]
@@ -31,12 +28,12 @@ impl Actor for GarbageCollector {
 
     fn step(&mut self, turn: &mut Turn<'_>) -> Option<Timestamp> {
         let objects = turn.server.store().objects();
-        let alive: BTreeSet<&str> = objects.all().map(|(_, object)| uid(object)).collect();
+        let alive: BTreeSet<&str> = objects.all().map(|(_, object)| object.uid()).collect();
         let lost = objects.all().filter(|(_, object)| {
-            let owners = list(&object["metadata"]["ownerReferences"]);
-            !owners.is_empty() && !owners.iter().any(|owner| alive.contains(text(&owner["uid"])))
+            let mut owners = object.owners();
+            owners.len() > 0 && !owners.any(|owner| alive.contains(owner))
         });
-        let lost: Vec<(Key, String)> = lost.map(|(key, object)| (key.clone(), uid(object).to_owned())).collect();
+        let lost: Vec<(Key, String)> = lost.map(|(key, object)| (key.clone(), object.uid().to_owned())).collect();
         for (key, uid) in lost {
             let conditions = Preconditions { uid: Some(uid), version: None };
             // Whoever else has deleted it was faster.

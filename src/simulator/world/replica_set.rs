@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 use super::{Actor, Edit, Turn};
 use crate::api::{
     Caller, Kind, Object, User,
-    object::{controlled_by, deleting, list, name, namespace, number, text, uid},
-    read_time,
+    object::{deleting, list, name, namespace, number, text, uid},
 };
 
 /// Pods that are created or deleted in one look.
@@ -17,17 +16,20 @@ const BURST: usize = 500;
 
 /// What the controller does about a ReplicaSet, of all pods of its namespace, and when it has to look again by itself.
 pub fn sync(set: &Value, pods: &[Arc<Object>], now: Timestamp) -> (Vec<Edit>, Option<Timestamp>) {
-    let own = pods.iter().filter(|pod| controlled_by(pod, uid(set)) && !deleting(pod));
+    let uid = uid(set);
+    let own = pods.iter().filter(|pod| pod.is_controlled_by(uid) && !pod.is_deleting());
     let mut own: Vec<&Arc<Object>> = own.collect();
     let wanted = usize::try_from(set["spec"]["replicas"].as_i64().unwrap_or(1)).unwrap_or_default();
     let mut edits = Vec::new();
     let (status, wake) = count(set, &own, now);
     if !deleting(set) {
         edits.extend((own.len()..wanted).take(BURST).map(|_| Edit::Create(Kind::Pod, pod(set))));
-        // Those that serve least and longest go last.
-        own.sort_by_key(|pod| (ready_since(pod).is_none(), ready_since(pod), name(pod).to_owned()));
-        let spare = own.drain(wanted.min(own.len())..).take(BURST);
-        edits.extend(spare.map(|pod| Edit::Delete(Kind::Pod, pod.value().clone())));
+        if own.len() > wanted {
+            // Those that serve least and longest go last.
+            own.sort_by_key(|pod| (pod.ready_since().is_none(), pod.ready_since(), name(pod).to_owned()));
+            let spare = own.drain(wanted..).take(BURST);
+            edits.extend(spare.map(|pod| Edit::Delete(Kind::Pod, pod.value().clone())));
+        }
     }
     if set["status"] != status {
         let mut reported = set.clone();
@@ -39,7 +41,7 @@ pub fn sync(set: &Value, pods: &[Arc<Object>], now: Timestamp) -> (Vec<Edit>, Op
 
 fn count(set: &Value, pods: &[&Arc<Object>], now: Timestamp) -> (Value, Option<Timestamp>) {
     let minimum = Duration::from_secs(number(&set["spec"]["minReadySeconds"]).unsigned_abs());
-    let ready: Vec<Timestamp> = pods.iter().filter_map(|pod| ready_since(pod)).collect();
+    let ready: Vec<Timestamp> = pods.iter().filter_map(|pod| pod.ready_since()).collect();
     let lasting = ready.iter().filter(|since| **since + minimum <= now).count();
     let wake = ready.iter().map(|since| *since + minimum).filter(|at| *at > now).min();
     let mut status = json!({"replicas": pods.len(), "observedGeneration": set["metadata"]["generation"]});
@@ -48,22 +50,6 @@ fn count(set: &Value, pods: &[&Arc<Object>], now: Timestamp) -> (Value, Option<T
         status[field] = count.into();
     }
     (status, wake)
-}
-
-/// The condition that says that a pod is ready, if it is.
-fn ready(pod: &Value) -> Option<&Value> {
-    let ready = list(&pod["status"]["conditions"]).iter().find(|condition| condition["type"] == "Ready")?;
-    (ready["status"] == "True").then_some(ready)
-}
-
-/// Whether a pod is ready.
-pub fn is_ready(pod: &Value) -> bool {
-    ready(pod).is_some()
-}
-
-/// Since when a pod is ready, if it is.
-pub fn ready_since(pod: &Value) -> Option<Timestamp> {
-    read_time(&ready(pod)?["lastTransitionTime"])
 }
 
 fn pod(set: &Value) -> Value {

@@ -10,7 +10,7 @@ impl Look {
         let selector = self.deployment["spec"]["selector"].clone();
         for set in all {
             let matches = selects(&selector, &set["metadata"]["labels"]);
-            if controlled_by(set, &own) {
+            if set.is_controlled_by(&own) {
                 if matches {
                     self.sets.push(set.value().clone());
                 } else if !deleting(&self.deployment) {
