@@ -227,6 +227,12 @@ impl Cache {
     pub fn put(&self, resource: Resource, object: DynamicObject, now: Timestamp) -> Result<Touched, Box<Unreadable>> {
         let key = key(resource, &object.metadata);
         let mut state = self.state.write();
+        let version = view::version(&object.metadata);
+        // Our own write comes back by the watch. (A window that cannot be read is told of each time.)
+        if resource != Resource::DeploymentWindow && !on_store!(state, resource, |store| store.is_news(&key, &version))
+        {
+            return Ok(Touched::default());
+        }
         let before = Touched::by(&state, resource, &key, &self.operator_namespace);
         let kept = state.keep(resource, &key, object, now, &self.operator_namespace);
         let place = (resource, key.clone());

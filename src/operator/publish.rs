@@ -1,6 +1,6 @@
 //! The one writer of a Release's status.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use kube::{
     Api,
@@ -29,24 +29,25 @@ struct Remembered {
 
 impl Memory {
     /// The status to go on from: ours, unless somebody else has changed the published one.
-    pub fn status(&self, key: &Key, release: &Release) -> ReleaseStatus {
-        let published = release.status.clone().unwrap_or_default();
+    pub fn status<'a>(&self, key: &Key, release: &'a Release) -> Cow<'a, ReleaseStatus> {
+        let published = published(release);
         match self.0.lock().get(key) {
             Some(remembered)
-                if Some(&remembered.uid) == release.metadata.uid.as_ref() && remembered.published == published =>
+                if Some(&remembered.uid) == release.metadata.uid.as_ref() && remembered.published == *published =>
             {
-                remembered.current.clone()
+                Cow::Owned(remembered.current.clone())
             }
             Some(_) | None => published,
         }
     }
 
     /// Keeps a status that was not worth a write.
-    pub fn keep(&self, key: &Key, release: &Release, current: ReleaseStatus) {
-        let published = release.status.clone().unwrap_or_default();
-        if current == published {
+    pub fn keep(&self, key: &Key, release: &Release, current: &ReleaseStatus) {
+        let published = published(release);
+        if *current == *published {
             self.forget(key);
         } else {
+            let (published, current) = (published.into_owned(), current.clone());
             let uid = release.metadata.uid.clone().unwrap_or_default();
             self.0.lock().insert(key.clone(), Remembered { uid, published, current });
         }
@@ -61,6 +62,10 @@ impl Memory {
     pub fn clear(&self) {
         self.0.lock().clear();
     }
+}
+
+fn published(release: &Release) -> Cow<'_, ReleaseStatus> {
+    release.status.as_ref().map_or_else(Cow::default, Cow::Borrowed)
 }
 
 /// Publishes a status, if nobody has changed the Release since it was read. Gives the new resource version.
@@ -94,11 +99,11 @@ pub async fn write(
     let api: Api<Object> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource.api());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     // A merge would keep what is not there any more; this replaces it as a whole.
-    let patch = json!([
-        {"op": "test", "path": "/metadata/resourceVersion", "value": resource_version},
-        {"op": "add", "path": "/status", "value": status},
-    ]);
-    let patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError).map_err(Refusal::of)?;
+    let mut add = json!({"op": "add", "path": "/status"});
+    add["value"] = status;
+    let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": resource_version});
+    let patch =
+        serde_json::from_value(Value::Array(vec![test, add])).map_err(kube::Error::SerdeError).map_err(Refusal::of)?;
     let Object(answer) = api.patch_status(&key.name, &params, &Patch::Json::<()>(patch)).await.map_err(Refusal::of)?;
     learn(context, resource, answer.clone());
     Ok(answer)
