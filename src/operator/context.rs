@@ -26,7 +26,7 @@ use crate::{
     pods::Pods,
     policies::{self, Policy, Rendered},
     policy::Trials,
-    publish::Memory,
+    publish::{Memory, Proofs},
     queue::Queue,
     server::{Readiness, Requirement},
     settings::WatchNamespaces,
@@ -118,6 +118,8 @@ pub struct Context {
     pub backoff: Backoff<(Resource, Key)>,
     /// Statuses that are newer than the published ones.
     pub memory: Memory,
+    /// Releases that are known to be current.
+    pub proofs: Proofs,
     /// Measurements.
     pub measures: Measures,
     /// Queries of policies, tried before they are needed.
@@ -183,6 +185,7 @@ impl Context {
             policies: Queue::new("policy", metrics.clone()),
             backoff: Backoff::new(random),
             memory: Memory::default(),
+            proofs: Proofs::default(),
             measures: Measures::new(provider),
             trials: Trials::default(),
             pods: Pods::default(),

@@ -9,6 +9,7 @@ use kube::{
 use lockkeeper_api::{Release, ReleaseStatus, names::FIELD_MANAGER};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tracing::debug;
 
 use crate::{
     act::{Actor, Refusal, learn, permit},
@@ -68,6 +69,50 @@ fn published(release: &Release) -> Cow<'_, ReleaseStatus> {
     release.status.as_ref().map_or_else(Cow::default, Cow::Borrowed)
 }
 
+/// Releases of which this process knows that it sees them as they are.
+///
+/// A write carries the resource version of the object that it changes, and not that of the Release that it was decided on. So somebody whose
+/// Release is old and whose Services are not could unpin one, or give weight to a version that has gone back since. Whoever leads proves
+/// once that a Release is current, by a request that the API server refuses otherwise; from then on nobody else changes its status as
+/// long as this process leads. Each publication is such a request; where none is due, an empty one is made. Without an election
+/// nothing keeps others out, and each round of writes needs its own.
+#[derive(Debug, Default)]
+pub struct Proofs(Mutex<HashMap<Key, u64>>);
+
+impl Proofs {
+    /// Whether a Release is known to be current since this process leads.
+    pub fn hold(&self, key: &Key, term: Option<u64>) -> bool {
+        term.is_some_and(|term| self.0.lock().get(key) == Some(&term))
+    }
+
+    fn note(&self, key: &Key, term: Option<u64>) {
+        if let Some(term) = term {
+            self.0.lock().insert(key.clone(), term);
+        }
+    }
+
+    /// Forgets a Release.
+    pub fn forget(&self, key: &Key) {
+        self.0.lock().remove(key);
+    }
+}
+
+/// Proves that nobody has changed the Release since it was read, unless that is known. Nothing is stored, and no watch tells of it.
+///
+/// # Errors
+/// When the Release has changed, or the API server refuses.
+pub async fn prove(context: &Context, actor: Actor<'_>, release: &Release) -> Result<(), Refusal> {
+    let key = actor.key;
+    let term = context.leadership.term();
+    if context.proofs.hold(key, term) {
+        return Ok(());
+    }
+    send(context, actor, json!([current(release.metadata.resource_version.as_deref())])).await?;
+    debug!(release = %key, "it is as it was read");
+    context.proofs.note(key, term);
+    Ok(())
+}
+
 /// Publishes a status, if nobody has changed the Release since it was read. Gives the new resource version.
 ///
 /// # Errors
@@ -79,7 +124,9 @@ pub async fn publish(
     status: &ReleaseStatus,
 ) -> Result<String, Refusal> {
     let actor = Actor { resource: Resource::Release, key, phase: Some(status.phase) };
+    let term = context.leadership.term();
     let object = write(context, actor, release.metadata.resource_version.as_deref(), json!(status)).await?;
+    context.proofs.note(key, term);
     context.memory.forget(key);
     Ok(object.metadata.resource_version.unwrap_or_default())
 }
@@ -94,16 +141,23 @@ pub async fn write(
     resource_version: Option<&str>,
     status: Value,
 ) -> Result<DynamicObject, Refusal> {
+    // A merge would keep what is not there any more; this replaces it as a whole.
+    let mut replacement = json!({"op": "add", "path": "/status"});
+    replacement["value"] = status;
+    send(context, actor, Value::Array(vec![current(resource_version), replacement])).await
+}
+
+/// The condition that an object is the one that was read.
+fn current(resource_version: Option<&str>) -> Value {
+    json!({"op": "test", "path": "/metadata/resourceVersion", "value": resource_version})
+}
+
+async fn send(context: &Context, actor: Actor<'_>, patch: Value) -> Result<DynamicObject, Refusal> {
     let Actor { resource, key, .. } = actor;
     permit(context, actor, resource, &key.name)?;
     let api: Api<Object> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource.api());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    // A merge would keep what is not there any more; this replaces it as a whole.
-    let mut add = json!({"op": "add", "path": "/status"});
-    add["value"] = status;
-    let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": resource_version});
-    let patch =
-        serde_json::from_value(Value::Array(vec![test, add])).map_err(kube::Error::SerdeError).map_err(Refusal::of)?;
+    let patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError).map_err(Refusal::of)?;
     let Object(answer) = api.patch_status(&key.name, &params, &Patch::Json::<()>(patch)).await.map_err(Refusal::of)?;
     learn(context, resource, answer.clone());
     Ok(answer)

@@ -33,7 +33,7 @@ pub use self::{
     patch::Patch,
     schema::faults,
     selector::{Selector, selects, selects_plain},
-    server::{Caller, Observer, Part, Preconditions, Server, scale},
+    server::{Caller, Observer, Part, Preconditions, Propagation, Server, scale},
     service::{Answer, Service, Shared},
     status::Status,
     store::{Change, Snapshot, Store},

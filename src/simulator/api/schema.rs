@@ -42,7 +42,12 @@ pub fn admit(key: &Key, before: Option<&Value>, after: &mut Value) -> Result<(),
             None => continue,
         }
         let mut causes = Vec::new();
-        validate::validate(node, &Path::Top(part), old, &after[part], &mut causes);
+        let path = Path::Top(part);
+        validate::validate(node, &path, old, &after[part], &mut causes);
+        // Rules are not asked of what is broken.
+        if causes.is_empty() {
+            validate::rules(node, &path, old, &after[part], &mut causes);
+        }
         if !causes.is_empty() {
             return Err(Status::invalid(key, &causes));
         }
@@ -69,6 +74,7 @@ pub fn faults(kind: Kind, object: &Value) -> Vec<(String, String)> {
     let mut complete = spec.clone();
     node.complete(&mut complete);
     validate::validate(node, &Path::Top("spec"), None, &complete, &mut causes);
+    validate::rules(node, &Path::Top("spec"), None, &complete, &mut causes);
     causes
 }
 

@@ -64,6 +64,9 @@ pub struct Change {
     pub gone: bool,
 }
 
+/// As a young cluster's; nothing is known of what was before.
+const FIRST: u64 = 100;
+
 /// The objects and their history.
 #[derive(Debug)]
 pub struct Store {
@@ -86,9 +89,11 @@ impl Default for Store {
     fn default() -> Self {
         Self {
             objects: Snapshot::default(),
-            // As a young cluster's.
-            version: 100,
-            history: Kind::ALL.into_iter().map(|kind| (kind, History::default())).collect(),
+            version: FIRST,
+            history: Kind::ALL
+                .into_iter()
+                .map(|kind| (kind, History { compacted: FIRST, ..History::default() }))
+                .collect(),
             changed: News::default(),
         }
     }
@@ -122,10 +127,10 @@ impl Store {
         self.record(Change { version: self.version, at, key: key.clone(), by: by.clone(), before, object, gone: false })
     }
 
-    /// Removes an object, if it is there.
-    pub fn remove(&mut self, key: &Key, by: &Arc<str>, at: Timestamp) -> Option<Change> {
+    /// Removes an object, if it is there; `last` is what it was at its end, where that is not what is stored.
+    pub fn remove(&mut self, key: &Key, last: Option<Value>, by: &Arc<str>, at: Timestamp) -> Option<Change> {
         let before = Arc::make_mut(&mut self.objects.0).remove(key)?;
-        let object = self.stamp(before.value().clone());
+        let object = self.stamp(last.unwrap_or_else(|| before.value().clone()));
         let (version, before) = (self.version, Some(before));
         Some(self.record(Change { version, at, key: key.clone(), by: by.clone(), before, object, gone: true }))
     }

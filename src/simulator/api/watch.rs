@@ -72,9 +72,6 @@ struct Watching {
 }
 
 /// The events after a resource version, or, without one, everything that there is and then its changes.
-///
-/// # Errors
-/// 410 when the version is forgotten.
 pub(super) fn events(
     shared: Shared,
     link: Link,
@@ -82,27 +79,26 @@ pub(super) fn events(
     from: Option<u64>,
     time: Duration,
     initial: bool,
-) -> Result<impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Send, Status> {
-    let (changed, version, mut ready) = {
+) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Send {
+    let (changed, version, expired, mut ready) = {
         let server = shared.lock();
-        if let Some(from) = from {
-            server.store().since(scope.key.kind, from)?;
-        }
         let mut ready = VecDeque::new();
+        let expired = from.and_then(|from| server.store().since(scope.key.kind, from).err());
         if from.is_none() {
             ready.extend(scope.list(&server).map(|object| line("ADDED", &object.json())));
         }
-        (server.store().subscribe_to(scope.key.kind), server.store().version(), ready)
+        ready.extend(expired.as_ref().map(gone));
+        (server.store().subscribe_to(scope.key.kind), server.store().version(), expired.is_some(), ready)
     };
     if initial {
         ready.push_back(bookmark(&scope, version, true));
     }
     let until = Instant::now() + time;
     let at = from.unwrap_or(version);
-    let watching = Watching { shared, link, scope, at, until, changed, ready, over: false };
-    Ok(stream::unfold(watching, |mut watching| async move {
+    let watching = Watching { shared, link, scope, at, until, changed, ready, over: expired };
+    stream::unfold(watching, |mut watching| async move {
         watching.next().await.map(|bytes| (Ok(Frame::data(bytes)), watching))
-    }))
+    })
 }
 
 impl Watching {
@@ -148,10 +144,15 @@ impl Watching {
             }
             Err(expired) => {
                 self.over = true;
-                self.ready.push_back(line("ERROR", expired.body().to_string().as_bytes()));
+                self.ready.push_back(gone(&expired));
             }
         }
     }
+}
+
+/// How a watch tells that its version is forgotten: the request itself is answered with 200.
+fn gone(expired: &Status) -> Bytes {
+    line("ERROR", expired.body().to_string().as_bytes())
 }
 
 fn bookmark(scope: &Scope, version: u64, initial: bool) -> Bytes {

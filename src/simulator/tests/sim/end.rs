@@ -116,6 +116,19 @@ pub fn promoted(sim: &Sim) -> bool {
     statuses(sim).iter().any(|(_, status)| status["phase"] == "Promoting")
 }
 
+/// Whether each version that was promoted was so while its Deployment asked for no pods: then there was nothing to measure.
+pub fn promoted_without_pods(sim: &Sim) -> bool {
+    let promoted: Vec<_> =
+        statuses(sim).into_iter().filter(|(_, status)| status["phase"] == "Promoting").map(|(at, _)| at).collect();
+    let server = sim.shared.lock();
+    let changes = server.store().since(Kind::Deployment, 0).unwrap_or_default();
+    let own: Vec<_> = changes.iter().filter(|change| change.key == shop::key(Kind::Deployment)).collect();
+    promoted.into_iter().all(|at| {
+        let last = own.iter().rev().find(|change| change.at <= at);
+        last.is_some_and(|change| change.object["spec"]["replicas"] == 0)
+    })
+}
+
 /// Whether somebody has asked for it.
 pub fn forced(objects: &Snapshot) -> bool {
     objects
