@@ -1,6 +1,6 @@
 //! The one writer of status: of Releases, windows and policies.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use kube::{
     Api,
@@ -32,24 +32,25 @@ struct Remembered {
 
 impl Memory {
     /// The status to go on from: ours, unless somebody else has changed the published one.
-    pub fn status(&self, key: &Key, release: &Release) -> ReleaseStatus {
-        let published = release.status.clone().unwrap_or_default();
+    pub fn status<'a>(&self, key: &Key, release: &'a Release) -> Cow<'a, ReleaseStatus> {
+        let published = published(release);
         match self.0.lock().get(key) {
             Some(remembered)
-                if Some(&remembered.uid) == release.metadata.uid.as_ref() && remembered.published == published =>
+                if Some(&remembered.uid) == release.metadata.uid.as_ref() && remembered.published == *published =>
             {
-                remembered.current.clone()
+                Cow::Owned(remembered.current.clone())
             }
             Some(_) | None => published,
         }
     }
 
     /// Keeps a status that was not worth a write.
-    pub fn keep(&self, key: &Key, release: &Release, current: ReleaseStatus) {
-        let published = release.status.clone().unwrap_or_default();
-        if current == published {
+    pub fn keep(&self, key: &Key, release: &Release, current: &ReleaseStatus) {
+        let published = published(release);
+        if *current == *published {
             self.forget(key);
         } else {
+            let (published, current) = (published.into_owned(), current.clone());
             let uid = release.metadata.uid.clone().unwrap_or_default();
             self.0.lock().insert(key.clone(), Remembered { uid, published, current });
         }
@@ -64,6 +65,10 @@ impl Memory {
     pub fn clear(&self) {
         self.0.lock().clear();
     }
+}
+
+fn published(release: &Release) -> Cow<'_, ReleaseStatus> {
+    release.status.as_ref().map_or_else(Cow::default, Cow::Borrowed)
 }
 
 /// Releases of which this process knows that it sees them as they are.
@@ -200,8 +205,9 @@ async fn write(
     status: Value,
 ) -> Result<DynamicObject, Refusal> {
     // A merge would keep what is not there any more; this replaces it as a whole.
-    let patch = json!([current(resource_version), {"op": "add", "path": "/status", "value": status}]);
-    send(context, actor, patch).await
+    let mut replacement = json!({"op": "add", "path": "/status"});
+    replacement["value"] = status;
+    send(context, actor, Value::Array(vec![current(resource_version), replacement])).await
 }
 
 /// The condition that an object is the one that was read.

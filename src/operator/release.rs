@@ -118,7 +118,7 @@ async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<()
         }
         context.releases.add(key.clone());
     } else {
-        context.memory.keep(key, release, next.clone());
+        context.memory.keep(key, release, &next);
     }
     context.metrics.release(sample::of(key, &next));
     count(context, key, &status, &next);

@@ -120,7 +120,7 @@ mod tests {
             }
         });
         let own = parts(Client::new(server, "shop"));
-        let context = Context::new(Parts { namespaces: namespaces.parse().unwrap(), ..own }).unwrap();
+        let context = Context::new(Parts { namespaces: namespaces.parse().unwrap(), ..own });
         let window: DynamicObject = serde_json::from_value(window).unwrap();
         context.cache.put(Resource::DeploymentWindow, window, context.clock.now()).unwrap();
         reconcile(context, Key::new(PLATFORM, "freeze")).await;
@@ -156,7 +156,7 @@ mod tests {
             });
             let epoch: Timestamp = time.parse().unwrap();
             let clock = Clock::new(move || epoch + began.elapsed());
-            Context::new(Parts { clock, ..parts(Client::new(server, "shop")) }).unwrap()
+            Context::new(Parts { clock, ..parts(Client::new(server, "shop")) })
         });
         stored.lock().1["metadata"]["resourceVersion"] = json!("1");
         for _ in 0..seconds * 10 {

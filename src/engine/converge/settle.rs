@@ -7,7 +7,6 @@ use lockkeeper_api::{
 
 use super::{Round, Scene, is_pinned};
 use crate::{
-    digest::version_digest,
     plan::{Services, WorkloadPlan},
     revision::images_that_differ,
     traffic,
@@ -63,7 +62,7 @@ fn missing(scene: &Scene<'_>, live: &WorkloadRevision) -> Round {
         return Round::wait(format!("waiting for the ReplicaSet of {}", scene.deployment.name));
     }
     let unsaved = scene.view.saved.iter().all(|saved| saved.hash != live.hash);
-    if unsaved && version_digest(&scene.deployment.template) == live.digest {
+    if unsaved && scene.deployment.version_digest() == live.digest {
         return Round::write([scene.create_candidate(live)]);
     }
     let mut round = scene.recreate(live);
@@ -341,7 +340,7 @@ fn retire(scene: &Scene<'_>, rs: &ReplicaSetView, round: &mut Round) {
 fn give_back(scene: &Scene<'_>, new: &ReplicaSetView, round: &mut Round) {
     let deployment = scene.deployment;
     let leave = scene.plan.deleting;
-    if version_digest(&deployment.template) != new.version {
+    if deployment.version_digest() != new.version {
         let resumed = scene.take_off(&new.hash);
         if !resumed.is_empty() {
             round.writes.extend(scene.hold_at(&new.hash));

@@ -4,7 +4,6 @@ use lockkeeper_api::{names::POD_TEMPLATE_HASH, release::WorkloadRevision};
 
 use super::{Round, Scene, is_pinned};
 use crate::{
-    digest::version_digest,
     plan::Target,
     revision::images_to_set,
     world::{ReplicaSetView, Role},
@@ -55,7 +54,7 @@ fn candidate_set<'a>(scene: &Scene<'a>, candidate: &WorkloadRevision) -> Result<
             Err(Round::write([write::detach(&scene.plan.name, deployment, new, Role::Candidate)]))
         }
         // A restart by annotation is the same version; it follows when the Deployment is given back.
-        Some(new) if new.version != version_digest(&deployment.template) => Err(Round::broken(format!(
+        Some(new) if new.version != deployment.version_digest() => Err(Round::broken(format!(
             "ReplicaSet {} differs from the Deployment's template: an admission policy changes ReplicaSets; exempt it",
             new.name
         ))),

@@ -25,7 +25,7 @@ impl<'a> Run<'a> {
             return armed;
         }
         let exposed = self.next.exposed.as_ref().map(|t| t.0);
-        armed.extend(self.plan.policy.as_ref().zip(exposed));
+        armed.extend(self.plan.policy.as_deref().zip(exposed));
         if let Some((policy, started)) = self.analysis()
             && armed.iter().all(|(armed, _)| armed.name != policy.name)
         {

@@ -4,15 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
-use lockkeeper_operator::{
-    context::Clock,
-    policies::{self, TextError},
-};
+use lockkeeper_operator::{context::Clock, policies::TextError};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Leads, Operator, PLATFORM, Setup, SharedTrace, Trace, Writer, policy_settings, virtual_clock};
+use super::{Leads, Operator, PLATFORM, Setup, SharedTrace, Trace, Writer, rendered_policies, virtual_clock};
 use crate::{
     api::{Call, Caller, Disposition, Fault, Kind, Link, Server, Shared, Snapshot, User, object::namespace},
     check::{Report, Violation},
@@ -233,7 +230,7 @@ impl Sim {
         let mut changed = self.shared.lock().store().subscribe();
         let end = Instant::now() + limit;
         loop {
-            changed.borrow_and_update();
+            changed.catch_up();
             if holds(self.shared.lock().store().objects()) {
                 return Ok(());
             }
@@ -254,7 +251,7 @@ impl Sim {
                         self.start_as(leads, clock)?;
                     }
                 }
-                Ok(()) = changed.changed() => {}
+                () = changed.changed() => {}
                 () = sleep_until(end) => return Err(Late { what: what.into(), at: self.now() }.into()),
             }
         }
@@ -280,7 +277,7 @@ fn install(shared: &Shared, objects: Vec<Value>) -> Result<(), TextError> {
     let namespaces = namespaces.iter().map(|name| {
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}}})
     });
-    let policies = policies::render(&policy_settings())?.into_iter().map(|policy| json!(policy));
+    let policies = rendered_policies()?.iter().flat_map(|(_, objects)| objects).map(|policy| json!(policy));
     let all: Vec<Value> = namespaces.chain(policies).chain(objects.iter().cloned()).collect();
     for object in all {
         let kind = Kind::of(crate::api::object::text(&object["apiVersion"]), crate::api::object::text(&object["kind"]));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Actor, Edit, Turn, replica_set::is_ready};
+use super::{Actor, Edit, Turn};
 use crate::api::{
     Caller, Kind, Object, User,
     object::{deleting, list, name, namespace, uid},
@@ -22,9 +22,7 @@ pub fn sync(service: &Value, pods: &[Arc<Object>], slices: &[Arc<Object>]) -> Op
     let own = pods.iter().filter(|pod| selects_plain(&service["spec"]["selector"], &pod["metadata"]["labels"]));
     let own: Vec<&Arc<Object>> = own.filter(|pod| pod["status"]["phase"] == "Running").collect();
     let endpoints: Vec<Value> = own.iter().map(|pod| endpoint(service, pod)).collect();
-    let known = slices.iter().find(|slice| {
-        list(&slice["metadata"]["ownerReferences"]).iter().any(|owner| owner["uid"] == service["metadata"]["uid"])
-    });
+    let known = slices.iter().find(|slice| slice.owners().any(|owner| owner == uid(service)));
     let ports = own.first().map_or_else(Vec::new, |pod| ports(service, pod));
     match known {
         Some(slice) if list(&slice["endpoints"]) == endpoints && list(&slice["ports"]) == ports => None,
@@ -65,12 +63,12 @@ fn ports(service: &Value, pod: &Value) -> Vec<Value> {
     ports.collect()
 }
 
-fn endpoint(service: &Value, pod: &Value) -> Value {
-    let serves = is_ready(pod);
-    let ends = deleting(pod);
+fn endpoint(service: &Value, pod: &Object) -> Value {
+    let serves = pod.is_ready();
+    let ends = pod.is_deleting();
     let always = service["spec"]["publishNotReadyAddresses"] == true;
     json!({
-        "targetRef": {"kind": "Pod", "name": name(pod), "namespace": namespace(pod), "uid": uid(pod)},
+        "targetRef": {"kind": "Pod", "name": name(pod), "namespace": namespace(pod), "uid": pod.uid()},
         "conditions": {"ready": always || (serves && !ends), "serving": serves, "terminating": ends},
     })
 }

@@ -12,12 +12,16 @@ use crate::api::{
 pub(super) fn keep(before: &Value, after: &mut Value, key: &Key, part: Part) {
     let served = key.kind.served();
     if part == Part::Status {
-        let status = after["status"].take();
-        let annotations = after["metadata"]["annotations"].take();
-        after.clone_from(before);
-        set(after, "status", &status);
         // Of a Deployment its controller writes the annotation of the revision on this way.
-        if key.kind == Kind::Deployment {
+        let annotations = (key.kind == Kind::Deployment).then(|| after["metadata"]["annotations"].take());
+        let (Value::Object(was), Value::Object(is)) = (before, &mut *after) else { return };
+        is.retain(|field, value| if field == "status" { !value.is_null() } else { was.contains_key(field) });
+        for (field, value) in was.iter().filter(|(field, _)| *field != "status") {
+            if is.get(field) != Some(value) {
+                is.insert(field.clone(), value.clone());
+            }
+        }
+        if let Some(annotations) = annotations {
             set(&mut after["metadata"], "annotations", &annotations);
         }
         return;
@@ -48,7 +52,7 @@ fn set(object: &mut Value, field: &str, value: &Value) {
     let Value::Object(object) = object else { return };
     if value.is_null() {
         object.remove(field);
-    } else {
+    } else if object.get(field) != Some(value) {
         object.insert(field.into(), value.clone());
     }
 }
