@@ -1,10 +1,11 @@
 //! Whole situations: a Release, its status and all that stands around it, as they may be found.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use lockkeeper_api::{Release, ReleaseStatus, RollbackPolicySpec};
 use lockkeeper_engine::{
+    analysis::PolicyPlan,
     plan::{Plan, Setting},
     world::World,
 };
@@ -29,7 +30,8 @@ pub fn decide(data: &[u8]) {
         paused_at_rest: false,
         approving_service_accounts: Vec::new(),
     };
-    let policies = policies.into_iter().map(|(name, spec)| (name, Ok(spec))).collect();
+    let parsed = |name: &str, spec| PolicyPlan::parse(name, spec).map(Arc::new);
+    let policies = policies.iter().map(|(name, spec)| (name.clone(), Ok(parsed(name, spec)))).collect();
     let plan = Plan::parse(&release, &policies, setting);
     // The operator gathers one view for each workload.
     if world.workloads.len() != plan.workloads.len() {

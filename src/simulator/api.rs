@@ -9,6 +9,7 @@ mod discovery;
 mod kind;
 mod link;
 mod managed;
+mod news;
 pub mod object;
 mod patch;
 mod schema;
@@ -27,10 +28,11 @@ pub use self::{
     call::{Call, Verb},
     kind::{Kind, Served},
     link::{Disposition, Fault, Link},
+    news::Listener,
     object::{Key, Object},
     patch::Patch,
     schema::faults,
-    selector::{Selector, selects, selects_plain},
+    selector::{Selector, selects, selects_plain, written},
     server::{Caller, Observer, Part, Preconditions, Propagation, Server, scale},
     service::{Answer, Service, Shared},
     status::Status,

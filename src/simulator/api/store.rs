@@ -4,13 +4,15 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::sync::watch;
 
-use super::{Key, Kind, Object, Status};
+use super::{
+    Key, Kind, Object, Status,
+    news::{Listener, News},
+};
 
 /// All objects at one moment. Cheap to keep: a write copies the pointers only, and only while somebody holds this.
 #[derive(Clone, Debug, Default)]
-pub struct Snapshot(Arc<BTreeMap<Key, Arc<Object>>>);
+pub struct Snapshot(Arc<BTreeMap<Arc<Key>, Arc<Object>>>);
 
 impl Snapshot {
     /// An object.
@@ -20,12 +22,18 @@ impl Snapshot {
 
     /// All objects.
     pub fn all(&self) -> impl Iterator<Item = (&Key, &Arc<Object>)> {
-        self.0.iter()
+        self.0.iter().map(|(key, object)| (&**key, object))
     }
 
     /// All objects of a kind, by namespace and name.
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Arc<Object>> {
-        self.0.range(Key::new(kind, "", "")..).take_while(move |(key, _)| key.kind == kind).map(|(_, object)| object)
+        self.named(kind).map(|(_, object)| object)
+    }
+
+    /// All objects of a kind with their keys, by namespace and name.
+    pub fn named(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Arc<Object>)> {
+        let from = self.0.range(Key::new(kind, "", "")..).map(|(key, object)| (&**key, object));
+        from.take_while(move |(key, _)| key.kind == kind)
     }
 
     /// The objects of a kind in a namespace, by name.
@@ -66,7 +74,7 @@ pub struct Store {
     version: u64,
     history: BTreeMap<Kind, History>,
     /// Tells of changes of any kind; each history has a channel of its own, too, so that watches wake for what concerns them only.
-    changed: watch::Sender<u64>,
+    changed: News,
 }
 
 #[derive(Debug, Default)]
@@ -74,7 +82,7 @@ struct History {
     /// What was before this version is forgotten.
     compacted: u64,
     changes: Vec<Change>,
-    changed: watch::Sender<u64>,
+    changed: News,
 }
 
 impl Default for Store {
@@ -86,7 +94,7 @@ impl Default for Store {
                 .into_iter()
                 .map(|kind| (kind, History { compacted: FIRST, ..History::default() }))
                 .collect(),
-            changed: watch::channel(0).0,
+            changed: News::default(),
         }
     }
 }
@@ -103,19 +111,19 @@ impl Store {
     }
 
     /// Tells of each change.
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+    pub fn subscribe(&self) -> Listener {
+        self.changed.listen()
     }
 
     /// Tells of each change of a kind.
-    pub fn subscribe_to(&self, kind: Kind) -> watch::Receiver<u64> {
-        self.history.get(&kind).map_or_else(|| self.changed.subscribe(), |history| history.changed.subscribe())
+    pub fn subscribe_to(&self, kind: Kind) -> Listener {
+        self.history.get(&kind).map_or_else(|| self.changed.listen(), |history| history.changed.listen())
     }
 
     /// Stores an object as it is to be, with a new resource version.
     pub fn put(&mut self, key: &Key, value: Value, by: &Arc<str>, at: Timestamp) -> Change {
         let object = self.stamp(value);
-        let before = Arc::make_mut(&mut self.objects.0).insert(key.clone(), object.clone());
+        let before = Arc::make_mut(&mut self.objects.0).insert(Arc::new(key.clone()), object.clone());
         self.record(Change { version: self.version, at, key: key.clone(), by: by.clone(), before, object, gone: false })
     }
 
@@ -136,8 +144,8 @@ impl Store {
     fn record(&mut self, change: Change) -> Change {
         let history = self.history.entry(change.key.kind).or_default();
         history.changes.push(change.clone());
-        history.changed.send_replace(self.version);
-        self.changed.send_replace(self.version);
+        history.changed.tell();
+        self.changed.tell();
         change
     }
 
@@ -159,7 +167,7 @@ impl Store {
         for history in self.history.values_mut() {
             history.compacted = self.version;
             history.changes.clear();
-            history.changed.send_replace(self.version);
+            history.changed.tell();
         }
     }
 }

@@ -5,12 +5,9 @@ use std::{collections::VecDeque, convert::Infallible, time::Duration};
 use futures::{Stream, stream};
 use hyper::body::{Bytes, Frame};
 use serde_json::{Value, json};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Change, Key, Link, Object, Selector, Server, Shared, Status};
+use super::{Change, Key, Link, Object, Selector, Server, Shared, Status, news::Listener};
 
 /// What a watch is about.
 #[derive(Clone, Debug)]
@@ -30,11 +27,8 @@ impl Scope {
 
     /// The objects that are in it now.
     pub fn list<'a>(&'a self, server: &'a Server) -> impl Iterator<Item = &'a std::sync::Arc<Object>> {
-        let objects = server.store().objects().of(self.key.kind);
-        objects.filter(|object| {
-            let key = Key::new(self.key.kind, super::object::namespace(object), super::object::name(object));
-            self.covers(&key, object)
-        })
+        let objects = server.store().objects().named(self.key.kind);
+        objects.filter(|(key, object)| self.covers(key, object)).map(|(_, object)| object)
     }
 
     /// An event as this watch tells it, if it does: an object that leaves the selection is gone for it, and one that enters is new.
@@ -72,7 +66,7 @@ struct Watching {
     scope: Scope,
     at: u64,
     until: Instant,
-    changed: watch::Receiver<u64>,
+    changed: Listener,
     ready: VecDeque<Bytes>,
     over: bool,
 }
@@ -120,7 +114,7 @@ impl Watching {
             if self.ready.is_empty() {
                 tokio::select! {
                     biased;
-                    Ok(()) = self.changed.changed() => {}
+                    () = self.changed.changed() => {}
                     () = sleep_until(self.until) => {
                         self.over = true;
                         self.ready.push_back(bookmark(&self.scope, self.at, false));
@@ -135,7 +129,7 @@ impl Watching {
 
     /// Takes what has happened since.
     fn gather(&mut self) {
-        self.changed.borrow_and_update();
+        self.changed.catch_up();
         let server = self.shared.lock();
         match server.store().since(self.scope.key.kind, self.at) {
             Ok(changes) => {

@@ -35,7 +35,7 @@ pub fn statuses(sim: &Sim) -> Vec<(jiff::Timestamp, Value)> {
 pub fn told(sim: &Sim) -> Told {
     let mut phases: Vec<String> = statuses(sim).iter().map(|(_, status)| text(&status["phase"]).to_owned()).collect();
     phases.dedup();
-    Told { phases, writes: sim.writes() }
+    Told { phases, writes: sim.writes(), trace: sim.shared.trace().digest() }
 }
 
 /// S15: what is left of ours on the objects of users.

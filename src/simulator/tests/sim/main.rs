@@ -1,7 +1,7 @@
 //! Many seeds, each a whole release in random weather, and many plans, each one fault at one request of a calm release.
 //!
 //! `LOCKKEEPER_SEEDS=from..to` and `LOCKKEEPER_PLANS=from..to` say which, `LOCKKEEPER_THREADS` on how many threads (2). One seed or plan alone
-//! is told with its trace. The last line is `plans=N seeds=N failures=N`.
+//! is told with its trace. `traces` is one digest of all that has happened in the runs: equal code gives an equal one. The last line is `plans=N seeds=N failures=N`.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
@@ -12,7 +12,13 @@ mod end;
 mod plan;
 mod storm;
 
-use std::{collections::BTreeMap, ops::Range, process::ExitCode, time::Instant};
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    ops::Range,
+    process::ExitCode,
+    time::Instant,
+};
 
 use lockkeeper_simulator::run::{Failure, many};
 use parking_lot::Mutex;
@@ -24,12 +30,16 @@ pub struct Told {
     pub phases: Vec<String>,
     /// Writes of the operator.
     pub writes: u64,
+    /// The digest of the trace.
+    pub trace: u64,
 }
 
 #[derive(Default)]
 struct Summary {
     transitions: BTreeMap<(String, String), u64>,
     writes: Vec<u64>,
+    /// The digests of all traces in one, whatever the order in which the runs end.
+    traces: u64,
 }
 
 fn range(name: &str, default: &str) -> Range<u64> {
@@ -50,6 +60,9 @@ fn all(
         let told = play(number, lines)?;
         let mut summary = summary.lock();
         summary.writes.push(told.writes);
+        let mut run = DefaultHasher::new();
+        (what, number, told.trace).hash(&mut run);
+        summary.traces = summary.traces.wrapping_add(run.finish());
         for pair in told.phases.windows(2) {
             *summary.transitions.entry((pair[0].clone(), pair[1].clone())).or_default() += 1;
         }
@@ -70,7 +83,7 @@ fn main() -> ExitCode {
     let mut failures = all("SEED", seeds, threads, &summary, storm::play);
     let calm = plan::Calm::default();
     failures.extend(all("PLAN", plans, threads, &summary, |number, lines| plan::play(&calm, number, lines)));
-    let Summary { transitions, mut writes } = summary.into_inner();
+    let Summary { transitions, mut writes, traces } = summary.into_inner();
     writes.sort_unstable();
     let states: std::collections::BTreeSet<&String> = transitions.keys().flat_map(|(from, to)| [from, to]).collect();
     println!("states: {}", states.into_iter().map(String::as_str).collect::<Vec<_>>().join(" "));
@@ -78,7 +91,7 @@ fn main() -> ExitCode {
         println!("{count:8} {from} -> {to}");
     }
     println!(
-        "median writes: {}; {:.1?} on {threads} threads",
+        "median writes: {}; traces: {traces:016x}; {:.1?} on {threads} threads",
         writes.get(writes.len() / 2).copied().unwrap_or_default(),
         started.elapsed()
     );
