@@ -188,6 +188,12 @@ impl HttpClient {
 }
 
 impl Answer {
+    /// An answer that came otherwise than through a client; none if that is no HTTP status.
+    pub(crate) fn new(status: u16, is_html: bool, body: Vec<u8>) -> Option<Self> {
+        let status = StatusCode::from_u16(status).ok()?;
+        Some(Self { status, retry_after: None, is_html, body })
+    }
+
     /// The body as JSON.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
         if self.is_html {

@@ -142,7 +142,8 @@ fn is_service(backend: &Value, name: &str) -> bool {
 }
 
 fn weight(backend: &Value) -> u64 {
-    backend["weight"].as_u64().unwrap_or(1)
+    // A number that no gateway takes leaves room for what is reckoned with it.
+    backend["weight"].as_u64().unwrap_or(1).min(u32::MAX.into())
 }
 
 fn with_weight(mut backend: Value, weight: u64) -> Value {
@@ -235,6 +236,13 @@ mod tests {
     fn a_weight_without_room_for_percents_is_a_fault() {
         assert!(fault(&rules(json!([{"name": "web", "weight": 10_001}])), WEB).is_some());
         assert_eq!(fault(&rules(json!([{"name": "web", "weight": 10_000}])), WEB), None);
+    }
+
+    #[test]
+    fn a_weight_that_no_gateway_takes_is_a_fault_too() {
+        let rules = rules(json!([{"name": "web", "weight": u64::MAX}, {"name": "web", "weight": u64::MAX}]));
+        assert!(fault(&rules, WEB).is_some());
+        assert_eq!(seen(&set(&rules, Some(50)), WEB).most, 50);
     }
 
     proptest! {

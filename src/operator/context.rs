@@ -26,7 +26,7 @@ use crate::{
     pods::Pods,
     policies::{self, Policy, Rendered},
     policy::Trials,
-    publish::{Memory, Proofs},
+    publish::{Memory, Proofs, Told},
     queue::Queue,
     server::{Readiness, Requirement},
     settings::WatchNamespaces,
@@ -120,6 +120,8 @@ pub struct Context {
     pub memory: Memory,
     /// Releases that are known to be current.
     pub proofs: Proofs,
+    /// Statuses of windows and policies that this process has told.
+    pub told: Told,
     /// Measurements.
     pub measures: Measures,
     /// Queries of policies, tried before they are needed.
@@ -186,6 +188,7 @@ impl Context {
             backoff: Backoff::new(random),
             memory: Memory::default(),
             proofs: Proofs::default(),
+            told: Told::default(),
             measures: Measures::new(provider),
             trials: Trials::default(),
             pods: Pods::default(),

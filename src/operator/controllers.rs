@@ -69,6 +69,7 @@ async fn work(context: &Arc<Context>, concurrency: NonZeroU16) {
         context.metrics.leader(true);
         context.memory.clear();
         context.trials.clear();
+        context.told.clear();
         context.touch_all();
         let met: Vec<_> = context.cache.read().unreadable.values().cloned().collect();
         met.iter().for_each(|unreadable| report(context, unreadable));

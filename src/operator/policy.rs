@@ -38,6 +38,7 @@ pub async fn reconcile(context: Arc<Context>, key: Key) {
     }
     let Some(entry) = context.cache.read().policies.get(&key).cloned() else {
         context.trials.forget(&key);
+        context.told.forget(Resource::RollbackPolicy, &key);
         return context.backoff.reset(&(Resource::RollbackPolicy, key));
     };
     let started = Instant::now();
@@ -48,11 +49,11 @@ pub async fn reconcile(context: Arc<Context>, key: Key) {
     }
     let version = policy.metadata.resource_version.as_deref();
     let actor = Actor { resource: Resource::RollbackPolicy, key: &key, phase: None };
-    let written = publish::write(&context, actor, version, json!(status)).await;
+    let written = publish::tell(&context, actor, version, json!(status)).await;
     context.metrics.reconciled("policy", started.elapsed(), written.as_ref().map(|_| ()).map_err(Refusal::category));
     let failed = (Resource::RollbackPolicy, key.clone());
     match written {
-        Ok(_) => {}
+        Ok(again) => again.into_iter().for_each(|again| context.policies.add_at(key.clone(), again)),
         Err(refusal) => {
             debug!(policy = %key, %refusal, "failed to publish");
             context.policies.add_at(key, tokio::time::Instant::now() + context.backoff.failed(&failed));

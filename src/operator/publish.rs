@@ -1,4 +1,4 @@
-//! The one writer of a Release's status.
+//! The one writer of status: of Releases, windows and policies.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -10,10 +10,12 @@ use kube::{
 use lockkeeper_api::{Release, ReleaseStatus, names::FIELD_MANAGER};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tracing::debug;
 
 use crate::{
     act::{Actor, Refusal, learn, permit},
+    backoff,
     cache::{Key, Object, Resource},
     context::Context,
 };
@@ -132,11 +134,72 @@ pub async fn publish(
     Ok(object.metadata.resource_version.unwrap_or_default())
 }
 
-/// Replaces the status of one of our own objects, if nobody has changed it since it was read.
+/// What this process has told last of each window and policy.
+///
+/// Two processes may both believe to lead and see different things: by another clock, or by caches that are behind. Each would replace what
+/// the other tells as fast as watches bring it. So what somebody has replaced is told again only after a pause, which grows.
+#[derive(Debug, Default)]
+pub struct Told(Mutex<HashMap<(Resource, Key), Telling>>);
+
+#[derive(Debug)]
+struct Telling {
+    status: Value,
+    /// How often it was told again.
+    replaced: u32,
+    /// When it may be told again, since it was found replaced.
+    again: Option<Instant>,
+}
+
+impl Told {
+    /// Until when this is not to be told; none if it may be told now.
+    fn put_off(&self, object: &(Resource, Key), status: &Value) -> Option<Instant> {
+        let mut told = self.0.lock();
+        let before = told.get_mut(object).filter(|before| before.status == *status)?;
+        let pause = backoff::delay(before.replaced.saturating_add(1), 1.0);
+        let again = *before.again.get_or_insert_with(|| Instant::now() + pause);
+        (again > Instant::now()).then_some(again)
+    }
+
+    fn note(&self, object: (Resource, Key), status: Value) {
+        let mut told = self.0.lock();
+        let replaced =
+            told.get(&object).filter(|before| before.status == status).map_or(0, |before| before.replaced + 1);
+        told.insert(object, Telling { status, replaced, again: None });
+    }
+
+    /// Forgets an object.
+    pub fn forget(&self, resource: Resource, key: &Key) {
+        self.0.lock().remove(&(resource, key.clone()));
+    }
+
+    /// Forgets all: another process has acted since.
+    pub fn clear(&self) {
+        self.0.lock().clear();
+    }
+}
+
+/// Tells the status of a window or a policy, if nobody has changed that since it was read. Gives the time at which to look again, if it is
+/// put off.
 ///
 /// # Errors
 /// When the object has changed, or the API server refuses.
-pub async fn write(
+pub async fn tell(
+    context: &Context,
+    actor: Actor<'_>,
+    resource_version: Option<&str>,
+    status: Value,
+) -> Result<Option<Instant>, Refusal> {
+    let object = (actor.resource, actor.key.clone());
+    if let Some(again) = context.told.put_off(&object, &status) {
+        return Ok(Some(again));
+    }
+    write(context, actor, resource_version, status.clone()).await?;
+    context.told.note(object, status);
+    Ok(None)
+}
+
+/// Replaces the status of one of our own objects, if nobody has changed it since it was read.
+async fn write(
     context: &Context,
     actor: Actor<'_>,
     resource_version: Option<&str>,

@@ -16,7 +16,7 @@ use lockkeeper_engine::{
 use tracing::{Instrument, Span, debug, info, info_span, warn};
 
 use crate::{
-    act::{self, Actor, Refusal},
+    act::{self, Actor, Done, Refusal},
     cache::{Key, Resource},
     context::Context,
     observe, publish, sample,
@@ -147,8 +147,11 @@ async fn write(
     let done = act::act(context, actor, writes)
         .await
         .map_err(|(write, refusal)| (format!("{} ({:?} {})", write.purpose, write.kind, write.name), refusal))?;
-    if done > 0 {
-        context.releases.add(actor.key.clone());
+    match done {
+        Done::Nothing => {}
+        Done::Known => context.releases.add(actor.key.clone()),
+        // The watch wakes us; this is for the case that it does not.
+        Done::Unknown => later(context, actor.key),
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ pub use self::{
     object::{Key, Object},
     patch::Patch,
     schema::faults,
-    selector::{Selector, selects, selects_plain},
+    selector::{Selector, selects, selects_plain, written},
     server::{Caller, Observer, Part, Preconditions, Propagation, Server, scale},
     service::{Answer, Service, Shared},
     status::Status,

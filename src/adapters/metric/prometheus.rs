@@ -97,6 +97,14 @@ struct Range {
     values: Option<Vec<Point>>,
 }
 
+/// What an answer says that came otherwise than through [`Prometheus`]: its HTTP status, whether it claims to be a page, its body.
+///
+/// # Errors
+/// Why it gives no number, as for a query.
+pub fn read_answer(status: u16, is_html: bool, body: Vec<u8>) -> Result<Measurement, Fault> {
+    Answer::new(status, is_html, body).ok_or(Fault::Malformed).and_then(|answer| read(&answer))
+}
+
 fn read(answer: &Answer) -> Result<Measurement, Fault> {
     if !answer.status.is_success() {
         return Err(failure(answer));

@@ -137,11 +137,9 @@ fn shift(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, target: 
     if let Some(unconfirmed) = scene.unconfirmed() {
         return unconfirmed;
     }
-    if new.replicas > wanted {
-        // Traffic has left: the capacity may follow.
-        return Round::write([write::scale(new, wanted)]);
-    }
-    Round { served: true, ..Round::default() }
+    // Traffic has left: the capacity may follow, unless the next step needs it.
+    let surplus = (new.replicas > wanted).then(|| write::scale(new, wanted));
+    Round { served: true, writes: surplus.into_iter().collect(), ..Round::default() }
 }
 
 /// Other candidates, which a resumed Deployment has started: the stable version does without them.

@@ -35,6 +35,8 @@ const CONCURRENCY: NonZeroU16 = NonZeroU16::MIN.saturating_add(7);
 #[derive(Debug)]
 pub struct Operator {
     link: Link,
+    clock: Clock,
+    leads: Leads,
     task: JoinHandle<()>,
 }
 
@@ -90,6 +92,7 @@ impl Operator {
     /// If the policies of this build cannot be read.
     pub fn start(shared: &Shared, setup: Setup) -> Result<Self, TextError> {
         let Setup { link, clock, leads, provider } = setup;
+        let own = clock.clone();
         let client = Service::new(shared.clone(), link.clone(), Caller::new(User::operator()), &[]).client();
         let (election, leadership) = elect(&client, &clock, &leads);
         let readiness = Readiness::default();
@@ -121,12 +124,17 @@ impl Operator {
                 () = controllers::run(context, scope, readiness) => {}
             }
         });
-        Ok(Self { link, task })
+        Ok(Self { link, clock: own, leads, task })
     }
 
     /// Its way to the API server.
     pub fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// How it comes to act, and its clock: what another process in its place has, too.
+    pub fn place(&self) -> (Leads, Clock) {
+        (self.leads.clone(), self.clock.clone())
     }
 
     /// It is gone at once: nothing of it reaches the API server any more. (What it has spawned ends with the run.)

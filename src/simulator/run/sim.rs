@@ -37,6 +37,8 @@ pub struct Plot {
     pub accepts_after: (u64, u64),
     /// How long its data planes take from then on; within the operator's settle time of 2 s, in milliseconds.
     pub settles_after: (u64, u64),
+    /// The Gateways that are there; none: whichever a route names.
+    pub gateways: Option<Vec<String>>,
 }
 
 impl Plot {
@@ -51,6 +53,7 @@ impl Plot {
             latency: (0, 4),
             accepts_after: (20, 1500),
             settles_after: (0, 1900),
+            gateways: None,
         }
     }
 }
@@ -104,11 +107,11 @@ impl Sim {
     }
 
     fn set_up(plot: Plot) -> Result<Self, TextError> {
-        let Plot { seed, lines, objects, actors, truth, latency, accepts_after, settles_after } = plot;
+        let Plot { seed, lines, objects, actors, truth, latency, accepts_after, settles_after, gateways } = plot;
         let trace: SharedTrace = Arc::new(Mutex::new(Trace::new(lines)));
         let mut server = Server::default();
         server.observe(Writer(trace.clone()));
-        let gateway = Gateway::new(accepts_after, settles_after);
+        let gateway = Gateway::new(accepts_after, settles_after).only(gateways);
         let in_force = gateway.in_force();
         let report = Report::default();
         crate::check::install(&mut server, &report, &in_force);
@@ -242,8 +245,11 @@ impl Sim {
             tokio::select! {
                 biased;
                 Some(number) = dying.next() => {
+                    let place = self.operator(number).map(Operator::place);
                     self.kill(number);
-                    self.start()?;
+                    if let Some((leads, clock)) = place {
+                        self.start_as(leads, clock)?;
+                    }
                 }
                 () = changed.changed() => {}
                 () = sleep_until(end) => return Err(Late { what: what.into(), at: self.now() }.into()),

@@ -14,8 +14,7 @@ use lockkeeper_api::{
 };
 use lockkeeper_engine::{
     Event, Outcome,
-    analysis::PolicyPlan,
-    analysis::{Measurement, Reading, Request},
+    analysis::{Measurement, PolicyPlan, Reading, Request},
     decide,
     plan::{Plan, Setting},
     window::WindowView,

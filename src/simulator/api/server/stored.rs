@@ -102,7 +102,7 @@ pub(super) fn is_meant(key: &Key, object: &Value) -> Result<(), Status> {
 /// Whether an object is the one that was decided on, as its UID and resource version say.
 ///
 /// # Errors
-/// 409 if it is not, 422 where a kind of ours wants a version, or has another UID.
+/// 409 if it is not, 422 where a kind of ours wants a version, or where it has another UID.
 pub(super) fn is_current(key: &Key, before: &Value, after: &Value) -> Result<(), Status> {
     let (was, asked) = (&before["metadata"], &after["metadata"]);
     let built_in = key.kind.served().strategic();
@@ -110,23 +110,10 @@ pub(super) fn is_current(key: &Key, before: &Value, after: &Value) -> Result<(),
         let why = "Invalid value: 0: must be specified for an update";
         return Err(Status::invalid_version(key, why));
     }
-    let another = !asked["uid"].is_null() && asked["uid"] != was["uid"];
-    if another && built_in {
-        let why = format!(
-            "StorageError: invalid object, Code: 4, Key: /registry/{}/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: \
-             Precondition failed: UID in precondition: {}, UID in object meta: {}",
-            key.kind.served().plural,
-            key.namespace,
-            key.name,
-            text(&asked["uid"]),
-            uid(before)
-        );
-        return Err(Status::unfulfilled(key, &why));
-    }
     if !asked["resourceVersion"].is_null() && asked["resourceVersion"] != was["resourceVersion"] {
         return Err(Status::conflict(key));
     }
-    if another {
+    if !asked["uid"].is_null() && asked["uid"] != was["uid"] {
         let why = format!("Invalid value: \"{}\": field is immutable", text(&asked["uid"]));
         return Err(Status::invalid(key, &[("metadata.uid".into(), why)]));
     }
@@ -141,6 +128,26 @@ pub(super) fn is_current(key: &Key, before: &Value, after: &Value) -> Result<(),
         }
         None => Ok(()),
     }
+}
+
+/// Whether a whole object is the one that it is to replace. A patch is asked by `is_current` instead.
+///
+/// # Errors
+/// 409 where a kind that is built in has another UID.
+pub(super) fn is_same(key: &Key, before: &Value, object: &Value) -> Result<(), Status> {
+    let asked = text(&object["metadata"]["uid"]);
+    if asked.is_empty() || asked == uid(before) || !key.kind.served().strategic() {
+        return Ok(());
+    }
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: /registry/{}/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: \
+         Precondition failed: UID in precondition: {asked}, UID in object meta: {}",
+        key.kind.served().plural,
+        key.namespace,
+        key.name,
+        uid(before)
+    );
+    Err(Status::unfulfilled(key, &why))
 }
 
 /// What says nothing is not stored.
