@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
+use json_patch::{AddOperation, PatchOperation, TestOperation, jsonptr::PointerBuf};
 use kube::{
     Api,
     api::{DynamicObject, Patch, PatchParams},
@@ -109,7 +110,7 @@ pub async fn prove(context: &Context, actor: Actor<'_>, release: &Release) -> Re
     if context.proofs.hold(key, term) {
         return Ok(());
     }
-    send(context, actor, json!([current(release.metadata.resource_version.as_deref())])).await?;
+    send(context, actor, vec![current(release.metadata.resource_version.as_deref())]).await?;
     debug!(release = %key, "it is as it was read");
     context.proofs.note(key, term);
     Ok(())
@@ -205,23 +206,23 @@ async fn write(
     status: Value,
 ) -> Result<DynamicObject, Refusal> {
     // A merge would keep what is not there any more; this replaces it as a whole.
-    let mut replacement = json!({"op": "add", "path": "/status"});
-    replacement["value"] = status;
-    send(context, actor, Value::Array(vec![current(resource_version), replacement])).await
+    let status = PatchOperation::Add(AddOperation { path: PointerBuf::from_tokens(["status"]), value: status });
+    send(context, actor, vec![current(resource_version), status]).await
 }
 
 /// The condition that an object is the one that was read.
-fn current(resource_version: Option<&str>) -> Value {
-    json!({"op": "test", "path": "/metadata/resourceVersion", "value": resource_version})
+fn current(resource_version: Option<&str>) -> PatchOperation {
+    let path = PointerBuf::from_tokens(["metadata", "resourceVersion"]);
+    PatchOperation::Test(TestOperation { path, value: json!(resource_version) })
 }
 
-async fn send(context: &Context, actor: Actor<'_>, patch: Value) -> Result<DynamicObject, Refusal> {
+async fn send(context: &Context, actor: Actor<'_>, patch: Vec<PatchOperation>) -> Result<DynamicObject, Refusal> {
     let Actor { resource, key, .. } = actor;
     permit(context, actor, resource, &key.name)?;
     let api: Api<Object> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource.api());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    let patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError).map_err(Refusal::of)?;
-    let Object(answer) = api.patch_status(&key.name, &params, &Patch::Json::<()>(patch)).await.map_err(Refusal::of)?;
+    let patch = Patch::Json::<()>(json_patch::Patch(patch));
+    let Object(answer) = api.patch_status(&key.name, &params, &patch).await.map_err(Refusal::of)?;
     learn(context, resource, answer.clone());
     Ok(answer)
 }

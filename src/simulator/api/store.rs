@@ -158,6 +158,9 @@ impl Store {
         if version < history.compacted {
             return Err(Status::expired(version, history.compacted));
         }
+        if history.changes.last().is_none_or(|last| last.version <= version) {
+            return Ok(&[]);
+        }
         let from = history.changes.partition_point(|change| change.version <= version);
         Ok(history.changes.get(from..).unwrap_or_default())
     }
