@@ -5,7 +5,7 @@ cargo-mutants says which changes there are. All of them are in one build, and wh
 seconds: a change that does not compile is taken out of the build again. Only tests that reach a change are run for it, the quick ones first.
 What is caught is kept in DIR, until these lines are edited: a run that was broken off goes on, and one after new tests only tries the rest.
 
-usage: mutants.py [--jobs N] [--only PART] DIR   (DIR: a copy of the sources and what is known; cargo's target directory is reused)
+usage: mutants.py [--jobs N] [--only PART] DIR   (DIR: a copy of the sources and what is known)
 """
 
 import argparse
@@ -197,7 +197,8 @@ def plant(mutants: list[Mutant], to: Path) -> None:
 
 def build(mutants: list[Mutant], to: Path) -> dict[str, str]:
     """The test binaries by name. What does not compile is taken out."""
-    environment = {"CARGO_TARGET_DIR": str(ROOT / "target")} | os.environ | {"CARGO_PROFILE_DEV_OPT_LEVEL": "1", "CARGO_INCREMENTAL": "1"}
+    # Never our own target directory: cargo takes what it has built of another copy for this one's.
+    environment = dict(os.environ, CARGO_TARGET_DIR=str(to.parent / "target"), CARGO_PROFILE_DEV_OPT_LEVEL="1", CARGO_INCREMENTAL="1")
     command = ["cargo", "test", "--quiet", "--workspace", "--test=engine_units", "--test=decide", "--no-run", "--message-format=json"]
     while True:
         plant(mutants, to)

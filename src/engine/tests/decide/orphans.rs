@@ -66,7 +66,7 @@ fn only_what_is_proven_goes_on_by_itself() {
         assert_eq!(remedy(&held, &replica_sets, pinned), expected, "{replica_sets:#?} {pinned}");
     }
     for free in [deployment(false, true), deployment(true, false), deployment(false, false)] {
-        assert_eq!(remedy(&free, &[other.clone()], false), Remedy::GiveBack, "{free:?}");
+        assert_eq!(remedy(&free, std::slice::from_ref(&other), false), Remedy::GiveBack, "{free:?}");
     }
 }
 
