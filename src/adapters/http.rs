@@ -188,6 +188,14 @@ impl HttpClient {
 }
 
 impl Answer {
+    /// An answer without anybody who has given it.
+    pub(crate) fn new(status: u16, content_type: &str, body: &[u8]) -> Result<Self, Fault> {
+        let status = StatusCode::from_u16(status).map_err(|_| Fault::UnexpectedAnswer)?;
+        let headers = HeaderValue::from_str(content_type).map(|kind| HeaderMap::from_iter([(CONTENT_TYPE, kind)]));
+        let is_html = is_html(&headers.unwrap_or_default());
+        Ok(Self { status, retry_after: None, is_html, body: body.to_vec() })
+    }
+
     /// The body as JSON.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
         if self.is_html {

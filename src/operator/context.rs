@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::{
     Client, ResourceExt,
     api::DynamicObject,
@@ -19,6 +19,7 @@ use crate::{
     backoff::Backoff,
     cache::{Cache, Key, Resource, Touched, touched},
     events::Events,
+    jump::Jumps,
     leader::Leadership,
     measure::Measures,
     metrics::Metrics,
@@ -133,6 +134,7 @@ pub struct Context {
     /// The admission policies.
     admission: Vec<Expected>,
     guard: RwLock<Guard>,
+    jumps: Jumps,
     selector: Selector,
 }
 
@@ -181,6 +183,7 @@ impl Context {
                 .filter_map(|policy| Expected::new(policy, &policies, &readiness).transpose())
                 .collect::<Result<_, _>>()?,
             guard: RwLock::default(),
+            jumps: Jumps::new(clock.now()),
             cache: Cache::new(&setting.operator_namespace),
             deployments: Queue::new("deployment", metrics.clone()),
             orphans: Orphans::default(),
@@ -202,6 +205,17 @@ impl Context {
             selector: releases,
             metrics,
         }))
+    }
+
+    /// How far the system's clock has jumped since this process began, by whoever has set it.
+    pub fn jumped(&self) -> SignedDuration {
+        self.jumps.total(self.clock.now())
+    }
+
+    /// The time by a clock that never jumps: for what is kept in memory, and compared with the time later.
+    pub fn steady(&self) -> Timestamp {
+        let now = self.clock.now();
+        now.checked_sub(self.jumps.total(now)).unwrap_or(now)
     }
 
     /// Whether this operator, of several that share the work, handles a Release.

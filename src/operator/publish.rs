@@ -2,68 +2,103 @@
 
 use std::collections::HashMap;
 
+use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api,
     api::{DynamicObject, Patch, PatchParams},
 };
 use lockkeeper_api::{Release, ReleaseStatus, names::FIELD_MANAGER};
 use parking_lot::Mutex;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
     act::{Actor, Refusal, learn, permit},
     cache::{Key, Object, Resource},
     context::Context,
+    jump,
 };
 
 /// Statuses of which only parts that are not worth a write have changed: values and times of measurements.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<HashMap<Key, Remembered>>);
+pub struct Memory(Mutex<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    by_release: HashMap<Key, Remembered>,
+    /// How far the clock had jumped when this process began to act: statuses that are not remembered are by that clock.
+    jumped: SignedDuration,
+}
 
 #[derive(Debug)]
 struct Remembered {
     uid: String,
     published: ReleaseStatus,
     current: ReleaseStatus,
+    /// How far the clock by which `current` was decided had jumped.
+    jumped: SignedDuration,
 }
 
 impl Memory {
     /// The status to go on from: ours, unless somebody else has changed the published one.
-    pub fn status(&self, key: &Key, release: &Release) -> ReleaseStatus {
+    pub fn status(&self, key: &Key, release: &Release, now: Timestamp, jumped: SignedDuration) -> ReleaseStatus {
         let published = release.status.clone().unwrap_or_default();
-        match self.0.lock().get(key) {
+        let all = self.0.lock();
+        let (mut status, by) = match all.by_release.get(key) {
             Some(remembered)
                 if Some(&remembered.uid) == release.metadata.uid.as_ref() && remembered.published == published =>
             {
-                remembered.current.clone()
+                (remembered.current.clone(), remembered.jumped)
             }
-            Some(_) | None => published,
+            Some(_) | None => (published, all.jumped),
+        };
+        if jumped != by {
+            jump::shift(&mut status, jumped - by);
         }
+        jump::begun(&mut status, now);
+        status
     }
 
     /// Keeps a status that was not worth a write.
-    pub fn keep(&self, key: &Key, release: &Release, current: ReleaseStatus) {
+    pub fn keep(&self, key: &Key, release: &Release, current: ReleaseStatus, jumped: SignedDuration) {
         let published = release.status.clone().unwrap_or_default();
-        if current == published {
-            self.forget(key);
+        let mut all = self.0.lock();
+        if current == published && jumped == all.jumped {
+            all.by_release.remove(key);
         } else {
             let uid = release.metadata.uid.clone().unwrap_or_default();
-            self.0.lock().insert(key.clone(), Remembered { uid, published, current });
+            all.by_release.insert(key.clone(), Remembered { uid, published, current, jumped });
+        }
+    }
+
+    /// Keeps by which clock a status was decided that is published now, as the API server shows it.
+    fn publish(&self, key: &Key, answer: &DynamicObject, jumped: SignedDuration) {
+        let mut all = self.0.lock();
+        all.by_release.remove(key);
+        // Nearly always; there is nothing to remember.
+        if jumped == all.jumped {
+            return;
+        }
+        // What cannot be read is not in the cache either.
+        if let Ok(published) = ReleaseStatus::deserialize(&answer.data["status"]) {
+            let (uid, current) = (answer.metadata.uid.clone().unwrap_or_default(), published.clone());
+            all.by_release.insert(key.clone(), Remembered { uid, published, current, jumped });
         }
     }
 
     /// Forgets a Release.
     pub fn forget(&self, key: &Key) {
-        self.0.lock().remove(key);
+        self.0.lock().by_release.remove(key);
     }
 
     /// Forgets all: another process has acted since.
-    pub fn clear(&self) {
-        self.0.lock().clear();
+    pub fn clear(&self, jumped: SignedDuration) {
+        *self.0.lock() = All { by_release: HashMap::new(), jumped };
     }
 }
 
-/// Publishes a status, if nobody has changed the Release since it was read. Gives the new resource version.
+/// Publishes a status, decided by a clock that had jumped so far, if nobody has changed the Release since it was read. Gives the new
+/// resource version.
 ///
 /// # Errors
 /// When the Release has changed, or the API server refuses.
@@ -72,10 +107,11 @@ pub async fn publish(
     key: &Key,
     release: &Release,
     status: &ReleaseStatus,
+    jumped: SignedDuration,
 ) -> Result<String, Refusal> {
     let actor = Actor { resource: Resource::Release, key, phase: Some(status.phase) };
     let object = write(context, actor, release.metadata.resource_version.as_deref(), json!(status)).await?;
-    context.memory.forget(key);
+    context.memory.publish(key, &object, jumped);
     Ok(object.metadata.resource_version.unwrap_or_default())
 }
 

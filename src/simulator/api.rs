@@ -11,6 +11,7 @@ mod link;
 mod managed;
 pub mod object;
 mod patch;
+mod rumour;
 mod schema;
 mod selector;
 mod server;
@@ -29,6 +30,7 @@ pub use self::{
     link::{Disposition, Fault, Link},
     object::{Key, Object},
     patch::Patch,
+    rumour::Rumour,
     schema::faults,
     selector::{Selector, selects, selects_plain},
     server::{Caller, Observer, Part, Preconditions, Server, scale},

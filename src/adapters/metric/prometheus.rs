@@ -29,6 +29,16 @@ impl Prometheus {
         Self { endpoint: self.endpoint.with_credentials(credentials), ..self }
     }
 
+    /// What the server at `endpoint` has said with this status, content type and body: for whoever plays such a server.
+    ///
+    /// # Errors
+    /// As [`MetricSource::measure`] of such an answer.
+    pub fn understand(endpoint: &Endpoint, status: u16, content_type: &str, body: &[u8]) -> Result<Measurement, Error> {
+        Answer::new(status, content_type, body)
+            .and_then(|answer| read(&answer))
+            .map_err(|fault| Error::new(endpoint, fault))
+    }
+
     async fn query(&self, query: &str) -> Result<Measurement, Error> {
         let timeout = format!("{}ms", self.client.limits().total.as_millis());
         let form = [

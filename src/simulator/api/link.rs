@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Call, Status};
+use super::{Call, Rumour, Status, rumour::Delivery};
 
 /// What becomes of a request on its way.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +67,7 @@ struct Line {
     fault: Mutex<Option<Box<dyn Fault>>>,
     /// How much longer news may take on top, in milliseconds: a cache that is behind.
     lag: AtomicU64,
+    rumour: Mutex<Rumour>,
     guard: Mutex<Option<Guard>>,
 }
 
@@ -92,6 +93,7 @@ impl Link {
             random: Mutex::new(random),
             fault: Mutex::new(None),
             lag: AtomicU64::new(0),
+            rumour: Mutex::default(),
             guard: Mutex::new(None),
         }))
     }
@@ -126,6 +128,22 @@ impl Link {
     /// From now on each watch tells its news up to so much later, each for itself.
     pub fn set_lag(&self, most: Duration) {
         self.0.lag.store(u64::try_from(most.as_millis()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// From now on news of watches travels like this.
+    pub fn set_rumour(&self, rumour: Rumour) {
+        *self.0.rumour.lock() = rumour;
+    }
+
+    /// How the next news of a watch arrives.
+    pub(super) fn delivery(&self) -> Delivery {
+        self.0.rumour.lock().draw(&mut self.0.random.lock())
+    }
+
+    /// How far the replica is behind that answers a list, or the first look of a watch.
+    pub(super) fn behind(&self) -> Duration {
+        let old = u64::try_from(self.0.rumour.lock().old.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(if old == 0 { 0 } else { self.0.random.lock().u64(0..=old) })
     }
 
     /// How long the next news of a watch takes.

@@ -209,13 +209,13 @@ impl Service {
         let mut server = self.shared.lock();
         let object = match call.verb {
             Verb::Get => server.get(&key)?,
-            Verb::List(selector) => return Ok(list(&server, &scope(selector))),
+            Verb::List(selector) => return Ok(list(&server, &scope(selector), self.link.behind())),
             Verb::Watch { selector, from, seconds, initial } => {
                 drop(server);
                 let time = Duration::from_secs(seconds);
                 let events =
                     watch::events(self.shared.clone(), self.link.clone(), scope(selector), from, time, initial)?;
-                let body = StreamBody::new(events.map(|event| event.map_err(never))).boxed_unsync();
+                let body = StreamBody::new(events.map(|event| event.map_err(BoxError::from))).boxed_unsync();
                 return Ok(Done::Stream(Response::new(body)));
             }
             Verb::Create(object) => {
@@ -250,16 +250,17 @@ fn never(infallible: Infallible) -> BoxError {
     match infallible {}
 }
 
-fn list(server: &Server, scope: &watch::Scope) -> Done {
+fn list(server: &Server, scope: &watch::Scope, behind: Duration) -> Done {
     let kind = scope.key.kind;
+    let (objects, version) = scope.list(server, behind);
     let mut text = format!(
         "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{{\"resourceVersion\":\"{}\"}},\"items\":[",
         kind.served().kind,
         kind.api_version(),
-        server.store().version()
+        version
     )
     .into_bytes();
-    for (index, object) in scope.list(server).enumerate() {
+    for (index, object) in objects.iter().enumerate() {
         if index > 0 {
             text.push(b',');
         }

@@ -149,6 +149,32 @@ impl Store {
         Ok(history.changes.get(from..).unwrap_or_default())
     }
 
+    /// The objects of a kind as they were so long ago, and the version that a list of then has; not longer ago than is remembered.
+    pub fn past(&self, kind: Kind, until: Timestamp) -> (Vec<(Key, Arc<Object>)>, u64) {
+        let mut objects: BTreeMap<Key, Arc<Object>> = self
+            .objects
+            .0
+            .iter()
+            .filter(|(key, _)| key.kind == kind)
+            .map(|(key, o)| (key.clone(), o.clone()))
+            .collect();
+        let Some(history) = self.history.get(&kind) else { return (Vec::new(), self.version) };
+        let from = history.changes.partition_point(|change| change.at <= until);
+        let later = history.changes.get(from..).unwrap_or_default();
+        for change in later.iter().rev() {
+            match &change.before {
+                Some(before) => objects.insert(change.key.clone(), before.clone()),
+                None => objects.remove(&change.key),
+            };
+        }
+        let version = match (later.is_empty(), from.checked_sub(1)) {
+            (true, _) => self.version,
+            (false, Some(last)) => history.changes.get(last).map_or(history.compacted, |change| change.version),
+            (false, None) => history.compacted,
+        };
+        (objects.into_iter().collect(), version)
+    }
+
     /// Forgets what has happened so far, as etcd does after a while: whoever comes with an older version has to list again.
     pub fn compact(&mut self) {
         for history in self.history.values_mut() {

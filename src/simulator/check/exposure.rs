@@ -5,7 +5,7 @@ use lockkeeper_api::{DeploymentWindow, deployment_window::Exposure};
 use lockkeeper_engine::window::{ReleaseFacts, WindowView, evaluate};
 use serde_json::Value;
 
-use super::{Author, Checker, KNOWN_AFTER, Scene};
+use super::{Author, Checker, Scene};
 use crate::{
     api::{
         Key, Kind,
@@ -123,6 +123,7 @@ impl Checker for Closed {
             || !stepping
             || now <= confirmed + EPSILON
             || scene.memory.is_fresh(scene.change.at)
+            || scene.jumped
         {
             return None;
         }
@@ -133,7 +134,7 @@ impl Checker for Closed {
 
 /// Why exposure must not grow, told without the engine's gates.
 fn closed(scene: &Scene<'_>) -> Option<String> {
-    let (release, now) = (&scene.work.release, scene.change.at);
+    let (release, now) = (&scene.work.release, scene.told);
     let valid = || {
         let decisions = list(&release["status"]["decisions"]).iter();
         decisions.filter(|decision| decision["refused"].is_null() && decision["spent"] != true)
@@ -149,7 +150,7 @@ fn closed(scene: &Scene<'_>) -> Option<String> {
         return None;
     }
     // Closed at both ends of the time in which the operator may not have noticed.
-    let message = window(scene, now - KNOWN_AFTER)?;
+    let message = window(scene, now - scene.memory.known_after)?;
     window(scene, now).map(|_| message)
 }
 

@@ -2,7 +2,7 @@
 
 use lockkeeper_api::names::POD_TEMPLATE_HASH;
 
-use super::{Author, Checker, KNOWN_AFTER, Scene, traffic::serves};
+use super::{Author, Checker, Scene, traffic::serves};
 use crate::api::Kind;
 
 /// S7: no pod of the version that stays is killed.
@@ -28,7 +28,7 @@ impl Checker for Killed {
         let earlier = scene.memory.shrunk.as_ref();
         // What was decided before the promotion or the rollback began.
         let turned = promoting == Some(hash) || work.phase() == "RollingBack";
-        if turned && earlier.is_some_and(|(name, at)| name == set && change.at < *at + KNOWN_AFTER) {
+        if turned && earlier.is_some_and(|(name, at)| name == set && change.at < *at + scene.memory.known_after) {
             return None;
         }
         let stays = [stable, promoting].contains(&Some(hash)) && scene.was.stands(hash);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lockkeeper_simulator::{
     api::{
         Kind, Snapshot,
-        object::{list, text},
+        object::{list, name, text},
     },
     run::{Sim, shop},
 };
@@ -15,7 +15,11 @@ use crate::{Told, common::release};
 
 /// Whether nobody has anything to do any more. A blocked version may stay in the Deployment.
 pub fn settled(objects: &Snapshot) -> bool {
-    let release = release(objects);
+    let ours = objects.within(Kind::Release, shop::NAMESPACE).filter(|release| name(release) != "hostile");
+    !release(objects).is_null() && ours.into_iter().all(|release| rests(release))
+}
+
+fn rests(release: &Value) -> bool {
     let status = &release["status"];
     let phase = text(&status["phase"]);
     matches!(phase, "Stable" | "RolledBack" | "Aborted" | "Rejected")

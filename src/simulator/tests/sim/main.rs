@@ -9,7 +9,9 @@ mod act;
 #[path = "../common/mod.rs"]
 mod common;
 mod end;
+mod gone;
 mod plan;
+mod sky;
 mod storm;
 
 use std::{collections::BTreeMap, ops::Range, process::ExitCode, time::Instant};

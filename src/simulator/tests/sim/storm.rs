@@ -13,10 +13,10 @@ use jiff::Timestamp;
 use lockkeeper_adapters::metric::{NoData, Sample};
 use lockkeeper_simulator::{
     api::{
-        Call, Disposition, Kind, Snapshot,
+        Call, Disposition, Kind, Rumour, Snapshot,
         object::{list, text},
     },
-    run::{BEGINNING, Plot, Sim, shop},
+    run::{Plot, Sim, shop},
     world::{Actor, Script, Turn, When, by_image, people},
 };
 use parking_lot::Mutex;
@@ -26,6 +26,7 @@ use crate::{
     Told, act,
     common::{ask_for, at, plot, release},
     end,
+    sky::{self, Sky},
 };
 
 /// How long it storms.
@@ -121,7 +122,7 @@ impl Actor for Helpers {
     }
 }
 
-fn objects(weather: &Weather) -> Vec<Value> {
+fn objects(weather: &Weather, begins: Timestamp) -> Vec<Value> {
     let mut release = shop::release(serde_json::from_str(STEPS[weather.steps]).unwrap());
     if weather.steps == 2 {
         release["spec"]["gates"] = json!({"approvals": [{"name": "go", "required": 2}]});
@@ -132,9 +133,7 @@ fn objects(weather: &Weather) -> Vec<Value> {
     }
     let mut objects = vec![shop::deployment("1.0.0", 4), shop::service(), shop::route(), policy, release];
     if weather.frozen {
-        let time = |after: i64| {
-            Timestamp::from_second(BEGINNING + after).unwrap().to_string().trim_end_matches('Z').to_owned()
-        };
+        let time = |after: u64| (begins + Duration::from_secs(after)).to_string().trim_end_matches('Z').to_owned();
         objects.push(json!({
             "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "DeploymentWindow", "metadata": {"name": "freeze", "namespace": shop::NAMESPACE},
             "spec": {"action": "Freeze", "reason": "a storm", "schedule": {"from": time(20), "until": time(120), "timeZone": "UTC"}},
@@ -143,8 +142,16 @@ fn objects(weather: &Weather) -> Vec<Value> {
     objects
 }
 
-fn plan(seed: u64, lines: bool, weather: &Weather, random: &mut fastrand::Rng, storms: &Arc<AtomicBool>) -> Plot {
-    let mut plot = Plot { lines, objects: objects(weather), ..plot(seed, STEPS[0]) };
+fn plan(
+    seed: u64,
+    lines: bool,
+    (weather, sky): (&Weather, &Sky),
+    random: &mut fastrand::Rng,
+    storms: &Arc<AtomicBool>,
+) -> Plot {
+    let mut plot = Plot { lines, ..plot(seed, STEPS[0]) };
+    sky.begin(&mut plot);
+    plot.objects = objects(weather, plot.begins);
     let first = When::Once(Box::new(|objects: &Snapshot| at(objects, "Stable", "1.0.0")));
     let version = ["2.0.0", "2.0.0", "2.0.0", "2.0.0-errors10"][random.usize(0..4)];
     let helpers = Helpers { blind: weather.blind, ..Helpers::default() };
@@ -164,13 +171,18 @@ fn plan(seed: u64, lines: bool, weather: &Weather, random: &mut fastrand::Rng, s
         ));
     }
     let (blind, storms, chance) = (weather.blind, storms.clone(), Mutex::new(random.fork()));
+    let (babble, flaps, noise) = (sky.babble, sky.flaps, Mutex::new(fastrand::Rng::with_seed(seed)));
     plot.truth = Arc::new(move |objects: &Snapshot, query: &str| {
         let reason = [NoData::Empty, NoData::NotANumber, NoData::Infinite][chance.lock().usize(0..3)];
         if blind || (storms.load(Relaxed) && chance.lock().u8(0..4) == 0) {
-            return Sample::NoData { reason };
+            return Sample::NoData { reason }.into();
         }
-        by_image(objects, query)
+        if !storms.load(Relaxed) {
+            return by_image(objects, query).into();
+        }
+        sky::flapping(sky::told(objects, query, babble, &noise), flaps, &noise)
     });
+    sky.over(&mut plot, seed);
     plot
 }
 
@@ -179,7 +191,8 @@ pub fn play(seed: u64, lines: bool) -> std::result::Result<Told, String> {
     let mut random = fastrand::Rng::with_seed(seed ^ 0x0005_7042);
     let weather = Weather::new(&mut random);
     let storms = Arc::new(AtomicBool::new(true));
-    let plot = plan(seed, lines, &weather, &mut random, &storms);
+    let sky = Sky::new(seed);
+    let plot = plan(seed, lines, (&weather, &sky), &mut random, &storms);
     let played = Sim::play(plot, async |sim: &mut Sim| {
         let (mut chance, rarely) = (random.fork(), weather.rarely);
         if rarely > 0 {
@@ -193,6 +206,8 @@ pub fn play(seed: u64, lines: bool) -> std::result::Result<Told, String> {
         sim.start()?;
         let second = if weather.two { Some(sim.start()?) } else { None };
         sim.lag(weather.lag);
+        // As above, and so of two the caches are told as usual.
+        sim.rumour(if weather.two { Rumour::default() } else { sky.rumour });
         sim.pass(STORM).await?;
         storms.store(false, Relaxed);
         // From here on nothing strikes any more.
