@@ -15,8 +15,8 @@ test: ## all tests: units and properties, then the local cluster
 	$(MAKE) --no-print-directory e2e
 
 sim: ## many seeds and fault plans in the simulator, and a crash at every write; SEEDS=from..to PLANS=from..to
-	LOCKKEEPER_SIM_ALL=1 cargo test --profile sim -p lockkeeper-simulator --test crash --test random
-	LOCKKEEPER_SEEDS=$(or $(SEEDS),0..2000) LOCKKEEPER_PLANS=$(or $(PLANS),0..1000) cargo test --profile sim -p lockkeeper-simulator --test sim
+	LOCKKEEPER_SIM_ALL=1 cargo test --profile sim -p lockkeeper-simulator --test clock --test crash --test random
+	LOCKKEEPER_SIM_ALL=1 LOCKKEEPER_SEEDS=$(or $(SEEDS),0..2000) LOCKKEEPER_PLANS=$(or $(PLANS),0..1000) cargo test --profile sim -p lockkeeper-simulator --test sim
 
 planted: ## plants bugs into a copy of the sources: the simulator must catch each; SEEDS=400
 	hack/planted.py --seeds $(or $(SEEDS),400) $(or $(CARGO_TARGET_DIR),target)/planted

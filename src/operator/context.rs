@@ -207,15 +207,22 @@ impl Context {
         }))
     }
 
-    /// How far the system's clock has jumped since this process began, by whoever has set it.
+    /// How far the system's clock has jumped since this process began, by whoever has set it. Not to be called while the cache is read:
+    /// when a jump is noticed, all statuses of before are marked.
     pub fn jumped(&self) -> SignedDuration {
-        self.jumps.total(self.clock.now())
+        let (jumped, before) = self.jumps.total(self.clock.now());
+        if let Some(before) = before {
+            warn!(by = ?jumped.saturating_sub(before), "the system's clock has jumped");
+            self.memory.jumped(self.cache.read().releases.all(), before);
+        }
+        jumped
     }
 
     /// The time by a clock that never jumps: for what is kept in memory, and compared with the time later.
     pub fn steady(&self) -> Timestamp {
+        let jumped = self.jumped();
         let now = self.clock.now();
-        now.checked_sub(self.jumps.total(now)).unwrap_or(now)
+        now.checked_sub(jumped).unwrap_or(now)
     }
 
     /// Whether this operator, of several that share the work, handles a Release.

@@ -69,7 +69,7 @@ async fn work(context: &Arc<Context>, concurrency: NonZeroU16) {
     loop {
         leadership.acquired().await;
         context.metrics.leader(true);
-        context.memory.clear(context.jumped());
+        context.memory.clear();
         context.trials.clear();
         context.touch_all();
         let met: Vec<_> = context.cache.read().unreadable.values().cloned().collect();
@@ -97,7 +97,6 @@ async fn notice_jumps(context: &Context) {
         sleep(JUMP_NOTICED).await;
         let jumped = context.jumped();
         if jumped != before {
-            warn!(by = ?jumped.saturating_sub(before), "the system's clock has jumped");
             context.touch_all();
             before = jumped;
         }

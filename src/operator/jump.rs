@@ -30,16 +30,17 @@ impl Jumps {
         Self(Mutex::new(Seen { total: SignedDuration::ZERO, wall: now, at: Instant::now() }))
     }
 
-    /// All jumps together, in whole seconds, when the system's clock says `now`.
-    pub fn total(&self, now: Timestamp) -> SignedDuration {
+    /// All jumps together, in whole seconds, when the system's clock says `now`; and what that was before, if the last has just been noticed.
+    pub fn total(&self, now: Timestamp) -> (SignedDuration, Option<SignedDuration>) {
         let mut seen = self.0.lock();
         let passed = SignedDuration::try_from(seen.at.elapsed()).unwrap_or(SignedDuration::MAX);
         let by = now.duration_since(seen.wall).saturating_sub(passed);
+        let before = seen.total;
         if by.abs() >= LEAST {
             seen.total = seen.total.saturating_add(SignedDuration::from_secs(by.as_secs()));
         }
         (seen.wall, seen.at) = (now, Instant::now());
-        seen.total
+        (seen.total, Some(before).filter(|before| *before != seen.total))
     }
 }
 
@@ -84,7 +85,7 @@ mod tests {
         {
             advance(Duration::from_secs(passes)).await;
             wall += says;
-            assert_eq!(jumps.total(seconds(wall)), SignedDuration::from_secs(total), "{passes} {says}");
+            assert_eq!(jumps.total(seconds(wall)).0, SignedDuration::from_secs(total), "{passes} {says}");
         }
     }
 

@@ -32,7 +32,8 @@ pub fn plan(context: &Context, key: &Key, release: &Release) -> Plan {
 
 /// What is there.
 pub fn world(context: &Context, key: &Key, plan: &Plan, phase: Phase) -> World {
-    let (state, jumped) = (context.cache.read(), context.jumped());
+    let jumped = context.jumped();
+    let state = context.cache.read();
     World {
         workloads: plan
             .workloads

@@ -1,6 +1,6 @@
 //! The one writer of a Release's status.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::{
@@ -21,14 +21,7 @@ use crate::{
 
 /// Statuses of which only parts that are not worth a write have changed: values and times of measurements.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<All>);
-
-#[derive(Debug, Default)]
-struct All {
-    by_release: HashMap<Key, Remembered>,
-    /// How far the clock had jumped when this process began to act: statuses that are not remembered are by that clock.
-    jumped: SignedDuration,
-}
+pub struct Memory(Mutex<HashMap<Key, Remembered>>);
 
 #[derive(Debug)]
 struct Remembered {
@@ -43,14 +36,13 @@ impl Memory {
     /// The status to go on from: ours, unless somebody else has changed the published one.
     pub fn status(&self, key: &Key, release: &Release, now: Timestamp, jumped: SignedDuration) -> ReleaseStatus {
         let published = release.status.clone().unwrap_or_default();
-        let all = self.0.lock();
-        let (mut status, by) = match all.by_release.get(key) {
+        let (mut status, by) = match self.0.lock().get(key) {
             Some(remembered)
                 if Some(&remembered.uid) == release.metadata.uid.as_ref() && remembered.published == published =>
             {
                 (remembered.current.clone(), remembered.jumped)
             }
-            Some(_) | None => (published, all.jumped),
+            Some(_) | None => (published, jumped),
         };
         if jumped != by {
             jump::shift(&mut status, jumped - by);
@@ -62,38 +54,44 @@ impl Memory {
     /// Keeps a status that was not worth a write.
     pub fn keep(&self, key: &Key, release: &Release, current: ReleaseStatus, jumped: SignedDuration) {
         let published = release.status.clone().unwrap_or_default();
-        let mut all = self.0.lock();
-        if current == published && jumped == all.jumped {
-            all.by_release.remove(key);
+        if current == published {
+            self.forget(key);
         } else {
             let uid = release.metadata.uid.clone().unwrap_or_default();
-            all.by_release.insert(key.clone(), Remembered { uid, published, current, jumped });
+            self.0.lock().insert(key.clone(), Remembered { uid, published, current, jumped });
         }
     }
 
-    /// Keeps by which clock a status was decided that is published now, as the API server shows it.
-    fn publish(&self, key: &Key, answer: &DynamicObject, jumped: SignedDuration) {
+    /// The clock jumps, and had jumped `before` so far: what is published now is by that clock.
+    pub fn jumped<'a>(&self, releases: impl Iterator<Item = (&'a Key, &'a Arc<Release>)>, before: SignedDuration) {
         let mut all = self.0.lock();
-        all.by_release.remove(key);
-        // Nearly always; there is nothing to remember.
-        if jumped == all.jumped {
-            return;
+        for (key, release) in releases {
+            let (published, uid) = (release.status.clone().unwrap_or_default(), release.metadata.uid.clone());
+            let own = |held: &Remembered| Some(&held.uid) == uid.as_ref() && held.published == published;
+            if !all.get(key).is_some_and(own) {
+                let (uid, current) = (uid.unwrap_or_default(), published.clone());
+                all.insert(key.clone(), Remembered { uid, published, current, jumped: before });
+            }
         }
+    }
+
+    /// The clock has jumped, from `jumped`, while a status was on its way that is published now, as the API server shows it.
+    fn overtaken(&self, key: &Key, answer: &DynamicObject, jumped: SignedDuration) {
         // What cannot be read is not in the cache either.
         if let Ok(published) = ReleaseStatus::deserialize(&answer.data["status"]) {
             let (uid, current) = (answer.metadata.uid.clone().unwrap_or_default(), published.clone());
-            all.by_release.insert(key.clone(), Remembered { uid, published, current, jumped });
+            self.0.lock().insert(key.clone(), Remembered { uid, published, current, jumped });
         }
     }
 
     /// Forgets a Release.
     pub fn forget(&self, key: &Key) {
-        self.0.lock().by_release.remove(key);
+        self.0.lock().remove(key);
     }
 
     /// Forgets all: another process has acted since.
-    pub fn clear(&self, jumped: SignedDuration) {
-        *self.0.lock() = All { by_release: HashMap::new(), jumped };
+    pub fn clear(&self) {
+        self.0.lock().clear();
     }
 }
 
@@ -111,7 +109,10 @@ pub async fn publish(
 ) -> Result<String, Refusal> {
     let actor = Actor { resource: Resource::Release, key, phase: Some(status.phase) };
     let object = write(context, actor, release.metadata.resource_version.as_deref(), json!(status)).await?;
-    context.memory.publish(key, &object, jumped);
+    context.memory.forget(key);
+    if context.jumped() != jumped {
+        context.memory.overtaken(key, &object, jumped);
+    }
     Ok(object.metadata.resource_version.unwrap_or_default())
 }
 

@@ -14,7 +14,7 @@ use crate::{
     gate,
     revision::Wanted,
     verdict::Command,
-    world::WorkloadView,
+    world::{DeploymentView, ReplicaSetView, WorkloadView},
     write::{self, DeploymentGoal, Write},
 };
 
@@ -331,14 +331,7 @@ impl Run<'_> {
         let mut workloads = Vec::new();
         for (part, view) in wanted.workloads.iter().zip(&self.world.workloads) {
             let deployment = view.deployment.as_ref()?;
-            let own = view.replica_sets.iter().find(|rs| rs.controlled && rs.digest == deployment.digest)?;
-            let complete = deployment.current
-                && deployment.updated == deployment.replicas
-                && deployment.available >= deployment.replicas
-                && deployment.status_replicas == deployment.replicas;
-            if !complete {
-                return None;
-            }
+            let own = rolled_out(view, deployment).or_else(|| kept_by_pause(view, deployment))?;
             workloads.push(WorkloadRevision { hash: own.hash.clone(), digest: own.version.clone(), ..part.clone() });
         }
         Some(workloads)
@@ -369,6 +362,24 @@ impl Run<'_> {
         self.enter(Phase::Invalid);
         Doing { message: self.faults.join("; "), waits: Waits::Mending, ..Doing::default() }
     }
+}
+
+/// The ReplicaSet of the Deployment's template, if that is all that runs.
+fn rolled_out<'a>(view: &'a WorkloadView, deployment: &DeploymentView) -> Option<&'a ReplicaSetView> {
+    let complete = deployment.current
+        && deployment.updated == deployment.replicas
+        && deployment.available >= deployment.replicas
+        && deployment.status_replicas == deployment.replicas;
+    view.replica_sets.iter().find(|rs| rs.controlled && rs.digest == deployment.digest).filter(|_| complete)
+}
+
+/// The one ReplicaSet that runs while a pause keeps another template from being rolled out: a Release was deleted mid-way, and has come again.
+fn kept_by_pause<'a>(view: &'a WorkloadView, deployment: &DeploymentView) -> Option<&'a ReplicaSetView> {
+    let mut active = view.replica_sets.iter().filter(|rs| rs.controlled && rs.replicas > 0);
+    let own = active.next().filter(|_| active.next().is_none())?;
+    let whole = deployment.replicas > 0 && own.replicas == deployment.replicas && own.available >= own.replicas;
+    let kept = deployment.paused && deployment.current && own.digest != deployment.digest && !own.deleting;
+    (whole && kept).then_some(own)
 }
 
 /// Whether a pause of ours keeps a Deployment's template from being rolled out. Where it is all that runs, the pause holds nothing

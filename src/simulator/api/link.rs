@@ -1,11 +1,12 @@
 //! Networks between clients and the server: delays, faults, and ends.
 
 use std::{
-    future::pending,
+    future::{Future, pending, poll_fn},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -69,6 +70,9 @@ struct Line {
     lag: AtomicU64,
     rumour: Mutex<Rumour>,
     guard: Mutex<Option<Guard>>,
+    /// How often anything of the process at its end has gone on, and at which time it dies.
+    polls: AtomicU64,
+    dies_at_poll: AtomicU64,
 }
 
 /// Looks at each request, whatever becomes of it.
@@ -95,6 +99,8 @@ impl Link {
             lag: AtomicU64::new(0),
             rumour: Mutex::default(),
             guard: Mutex::new(None),
+            polls: AtomicU64::new(0),
+            dies_at_poll: AtomicU64::new(u64::MAX),
         }))
     }
 
@@ -117,6 +123,28 @@ impl Link {
     /// Returns when the process at its end has to die, because a fault says so.
     pub async fn killed(&self) {
         self.0.killed.notified().await;
+    }
+
+    /// The process dies when it would go on for the time of this number, from wherever it awaits something.
+    pub fn die_at_poll(&self, poll: u64) {
+        self.0.dies_at_poll.store(poll, Relaxed);
+    }
+
+    /// How often anything of the process has gone on.
+    pub fn polls(&self) -> u64 {
+        self.0.polls.load(Relaxed)
+    }
+
+    /// A part of the process: it goes on as long as that lives.
+    pub fn part<F: Future>(&self, part: F) -> impl Future<Output = F::Output> + use<F> {
+        let (link, mut part) = (self.clone(), Box::pin(part));
+        poll_fn(move |context| {
+            let poll = link.0.polls.fetch_add(1, Relaxed);
+            if poll == link.0.dies_at_poll.load(Relaxed) {
+                link.cut();
+            }
+            if link.0.cut.load(Relaxed) { Poll::Pending } else { part.as_mut().poll(context) }
+        })
     }
 
     /// How long the next message takes.

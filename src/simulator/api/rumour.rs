@@ -15,7 +15,8 @@ pub struct Rumour {
     pub twice: u8,
     /// Of several changes of an object only the last is told, also across a deletion.
     pub merged: u8,
-    /// Whoever connects anew may come to a replica that is behind by up to so much: it lists how things were, and catches up later.
+    /// Whoever connects anew may come to a replica that is behind by up to so much: it lists how things were, and
+    /// catches up within a second.
     pub old: Duration,
 }
 

@@ -140,12 +140,18 @@ impl Service {
                 sleep(after).await;
                 Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time").into())
             }
+            Disposition::Cut if matches!(call.verb, Verb::Watch { .. }) => {
+                self.answer(method, call, body);
+                Ok(Response::new(StreamBody::new(stream::iter([Err(reset())])).boxed_unsync()))
+            }
+            Disposition::Truncate if matches!(call.verb, Verb::Watch { .. }) => {
+                self.answer(method, call, body);
+                Ok(reply(200, &b"{\"type\":\"ADDED\",\"obj"[..]))
+            }
             Disposition::Cut => {
                 let sent = self.answer(method, call, body).into_body().collect().await?.to_bytes();
                 let half = Ok(Frame::data(sent.slice(..sent.len() / 2)));
-                let end =
-                    Err(BoxError::from(std::io::Error::new(std::io::ErrorKind::ConnectionReset, "connection reset")));
-                Ok(Response::new(StreamBody::new(stream::iter([half, end])).boxed_unsync()))
+                Ok(Response::new(StreamBody::new(stream::iter([half, Err(reset())])).boxed_unsync()))
             }
             Disposition::Truncate => {
                 let sent = self.answer(method, call, body).into_body().collect().await?.to_bytes();
@@ -246,6 +252,10 @@ enum Done {
     Stream(Answer),
 }
 
+fn reset() -> BoxError {
+    std::io::Error::new(std::io::ErrorKind::ConnectionReset, "connection reset").into()
+}
+
 fn never(infallible: Infallible) -> BoxError {
     match infallible {}
 }
@@ -308,6 +318,6 @@ impl tower::Service<Request<Body>> for Service {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        self.clone().serve(request).boxed()
+        self.link.part(self.clone().serve(request)).boxed()
     }
 }

@@ -74,6 +74,9 @@ fn line(kind: &str, object: &[u8]) -> Bytes {
     line.into()
 }
 
+/// The longest that a replica takes to catch up.
+const CATCHES_UP: Duration = Duration::from_millis(800);
+
 /// How a watch ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -126,7 +129,7 @@ pub(super) fn events(
         ready.push_back(bookmark(&scope, version, true));
     }
     let until = Instant::now() + time;
-    let behind = Instant::now() + behind;
+    let behind = Instant::now() + behind.min(CATCHES_UP);
     let watching = Watching { shared, link, scope, at: version, until, changed, ready, behind, over: None };
     Ok(stream::unfold(watching, |mut watching| async move {
         watching.next().await.map(|bytes| (bytes.map(Frame::data), watching))

@@ -3,7 +3,7 @@
 use std::{cell::OnceCell, collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use lockkeeper_api::names::RESTARTED_AT;
+use lockkeeper_api::names::{RELEASE, RESTARTED_AT};
 use serde_json::Value;
 
 use super::{Author, Checker, Report, Scene, Traffic, Violation, Witness, Work, traffic::serves};
@@ -157,6 +157,9 @@ fn disturbs(change: &Change) -> bool {
         // That it is paused with a new version is the hold policy's doing.
         || (before["spec"]["paused"] == true && change.object["spec"]["paused"] != true)
         || restarted(before) != restarted(&change.object)
+        // What nobody manages yet, nobody holds.
+        || (before["metadata"]["annotations"][RELEASE].is_null()
+            && before["spec"]["template"] != change.object["spec"]["template"])
 }
 
 impl Observer for Watchman {

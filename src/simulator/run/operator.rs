@@ -94,13 +94,13 @@ impl Operator {
             policies: policy_settings(),
         })?;
         let scope = Scope { mutating: true, concurrency: CONCURRENCY };
-        let task = tokio::spawn(async move {
+        let task = tokio::spawn(link.part(async move {
             tokio::select! {
                 biased;
                 () = stand(election) => {}
                 () = controllers::run(context, scope, readiness) => {}
             }
-        });
+        }));
         Ok(Self { link, task })
     }
 

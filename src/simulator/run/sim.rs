@@ -98,6 +98,7 @@ pub struct Sim {
     prometheus: Endpoint,
     latency: (u64, u64),
     fault: Option<Box<dyn Fault>>,
+    dies_at_poll: Option<u64>,
     in_force: InForce,
     skew: Skew,
 }
@@ -155,7 +156,18 @@ impl Sim {
         everybody.extend(actors);
         tokio::spawn(world::run(shared.clone(), everybody));
         let prometheus = "http://prometheus.monitoring:9090".parse()?;
-        Ok(Self { shared, report, operators: Vec::new(), truth, prometheus, latency, fault: None, in_force, skew })
+        Ok(Self {
+            shared,
+            report,
+            operators: Vec::new(),
+            truth,
+            prometheus,
+            latency,
+            fault: None,
+            dies_at_poll: None,
+            in_force,
+            skew,
+        })
     }
 
     /// The next operator dies at its write of this number, before or after it is done.
@@ -163,6 +175,11 @@ impl Sim {
         self.fault = Some(Box::new(move |call: &Call, _: u64, at: u64| {
             if call.verb.writes() && write == at { Disposition::Kill { done } } else { Disposition::Pass }
         }));
+    }
+
+    /// The next operator dies when it, or a request of it, would go on for the time of this number, at whatever it awaits.
+    pub fn kill_at_poll(&mut self, poll: u64) {
+        self.dies_at_poll = Some(poll);
     }
 
     /// Decides what becomes of the requests of the next operator.
@@ -217,6 +234,9 @@ impl Sim {
         let link = Link::new(&format!("operator-{number}"), self.shared.fork_random(), self.latency);
         if let Some(fault) = self.fault.take() {
             link.set_fault(fault);
+        }
+        if let Some(poll) = self.dies_at_poll.take() {
+            link.die_at_poll(poll);
         }
         let (report, shared) = (self.report.clone(), self.shared.clone());
         link.set_guard(Box::new(move |call| {

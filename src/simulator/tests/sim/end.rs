@@ -42,8 +42,9 @@ pub fn told(sim: &Sim) -> Told {
     Told { phases, writes: sim.writes() }
 }
 
-/// S15: what is left of ours on the objects of users.
-pub fn left_over(objects: &Snapshot) -> Vec<String> {
+/// S15: what is left of ours on the objects of users. Where a Release has `adopted` a Deployment that the one before has left paused, for its
+/// owner to resume, it stays so.
+pub fn left_over(objects: &Snapshot, adopted: bool) -> Vec<String> {
     let get = |kind| objects.get(&shop::key(kind)).map_or(&Value::Null, |object| object.value());
     let (service, route, deployment) = (get(Kind::Service), get(Kind::HTTPRoute), get(Kind::Deployment));
     let mut left = Vec::new();
@@ -61,7 +62,7 @@ pub fn left_over(objects: &Snapshot) -> Vec<String> {
     if rules != shop::route()["spec"]["rules"] {
         left.push(format!("S15: rules {}", route["spec"]["rules"]));
     }
-    if text(&release(objects)["status"]["phase"]) == "Stable" && deployment["spec"]["paused"] == true {
+    if text(&release(objects)["status"]["phase"]) == "Stable" && deployment["spec"]["paused"] == true && !adopted {
         left.push("S15: the Deployment is paused".into());
     }
     let foreign = |object: &Value| {
@@ -125,4 +126,14 @@ pub fn forced(objects: &Snapshot) -> bool {
     objects
         .within(Kind::Decision, shop::NAMESPACE)
         .any(|decision| list(&json!([decision["spec"]["verdict"]])).contains(&json!("Promote")))
+}
+
+/// For whoever looks at one seed: the trace, and what is there in the end.
+pub fn whole(sim: &Sim) -> String {
+    let server = sim.shared.lock();
+    let objects =
+        server.store().objects().all().filter(|(key, _)| key.namespace == shop::NAMESPACE && key.kind != Kind::Pod);
+    let objects: Vec<String> = objects.map(|(key, object)| format!("{key}: {}", object.value())).collect();
+    drop(server);
+    format!("{}\n{}", sim.shared.trace().lines().join("\n"), objects.join("\n"))
 }

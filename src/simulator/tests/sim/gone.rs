@@ -16,6 +16,9 @@ use serde_json::Value;
 /// How many kinds of things come again.
 pub const RECREATED: u8 = 9;
 
+/// The Release.
+pub const RELEASE: u8 = 4;
+
 /// Which object is meant, at the moment at which it is deleted.
 fn meant(which: u8, objects: &Snapshot) -> Key {
     let status = &objects.get(&shop::key(Kind::Release)).map_or(&Value::Null, |release| release.value())["status"];
@@ -27,7 +30,7 @@ fn meant(which: u8, objects: &Snapshot) -> Key {
         0 | 1 => shop::key(Kind::Deployment),
         2 => shop::key(Kind::Service),
         3 => shop::key(Kind::HTTPRoute),
-        4 => shop::key(Kind::Release),
+        RELEASE => shop::key(Kind::Release),
         5 => set("stable"),
         6 => set("candidate"),
         7 => Key::new(Kind::RollbackPolicy, shop::NAMESPACE, "slo"),

@@ -123,6 +123,11 @@ impl Sky {
         }
     }
 
+    /// Whether the Release is deleted and comes again.
+    pub fn adopts(&self) -> bool {
+        self.recreated.iter().any(|(_, _, which)| *which == gone::RELEASE)
+    }
+
     fn clock(&self, skew: &Skew) -> Script {
         self.jumps.iter().fold(Script::default(), |script, (after, by)| {
             let (skew, by) = (skew.clone(), SignedDuration::from_secs(*by));
