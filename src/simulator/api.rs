@@ -9,6 +9,7 @@ mod discovery;
 mod kind;
 mod link;
 mod managed;
+mod news;
 pub mod object;
 mod patch;
 mod rumour;
@@ -28,6 +29,7 @@ pub use self::{
     call::{Call, Verb},
     kind::{Kind, Served},
     link::{Disposition, Fault, Link},
+    news::Listener,
     object::{Key, Object},
     patch::Patch,
     rumour::Rumour,

@@ -75,7 +75,7 @@ pub async fn run(shared: Shared, actors: Vec<Box<dyn Actor>>) {
         .map(|actor| Place { actor, due: Some(now), seen: 0, random: shared.fork_random() })
         .collect();
     loop {
-        changed.borrow_and_update();
+        changed.mark();
         wake(&shared, &mut places);
         let now = shared.clock().now();
         // Whoever is due first acts first; of two at the same time the first in the list.
@@ -88,7 +88,7 @@ pub async fn run(shared: Shared, actors: Vec<Box<dyn Actor>>) {
             }
             next => tokio::select! {
                 biased;
-                Ok(()) = changed.changed() => {}
+                () = changed.changed() => {}
                 () = until(&shared, next.map(|(due, _)| due)) => {}
             },
         }

@@ -4,9 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::sync::watch;
 
-use super::{Key, Kind, Object, Status};
+use super::{
+    Key, Kind, Object, Status,
+    news::{Listener, News},
+};
 
 /// All objects at one moment. Cheap to keep: a write copies the pointers only, and only while somebody holds this.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +65,7 @@ pub struct Store {
     version: u64,
     history: BTreeMap<Kind, History>,
     /// Tells of changes of any kind; each history has a channel of its own, too, so that watches wake for what concerns them only.
-    changed: watch::Sender<u64>,
+    changed: News,
 }
 
 #[derive(Debug, Default)]
@@ -71,7 +73,7 @@ struct History {
     /// What was before this version is forgotten.
     compacted: u64,
     changes: Vec<Change>,
-    changed: watch::Sender<u64>,
+    changed: News,
 }
 
 impl Default for Store {
@@ -81,7 +83,7 @@ impl Default for Store {
             // As a young cluster's.
             version: 100,
             history: Kind::ALL.into_iter().map(|kind| (kind, History::default())).collect(),
-            changed: watch::channel(0).0,
+            changed: News::default(),
         }
     }
 }
@@ -98,12 +100,12 @@ impl Store {
     }
 
     /// Tells of each change.
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
+    pub fn subscribe(&self) -> Listener {
         self.changed.subscribe()
     }
 
     /// Tells of each change of a kind.
-    pub fn subscribe_to(&self, kind: Kind) -> watch::Receiver<u64> {
+    pub fn subscribe_to(&self, kind: Kind) -> Listener {
         self.history.get(&kind).map_or_else(|| self.changed.subscribe(), |history| history.changed.subscribe())
     }
 
@@ -131,8 +133,8 @@ impl Store {
     fn record(&mut self, change: Change) -> Change {
         let history = self.history.entry(change.key.kind).or_default();
         history.changes.push(change.clone());
-        history.changed.send_replace(self.version);
-        self.changed.send_replace(self.version);
+        history.changed.tell();
+        self.changed.tell();
         change
     }
 
@@ -180,7 +182,7 @@ impl Store {
         for history in self.history.values_mut() {
             history.compacted = self.version;
             history.changes.clear();
-            history.changed.send_replace(self.version);
+            history.changed.tell();
         }
     }
 }

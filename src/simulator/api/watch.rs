@@ -5,13 +5,11 @@ use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 use futures::{Stream, stream};
 use hyper::body::{Bytes, Frame};
 use serde_json::{Value, json};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     Change, Key, Link, Object, Selector, Server, Shared, Status,
+    news::Listener,
     rumour::{Delivery, merge},
 };
 
@@ -93,7 +91,7 @@ struct Watching {
     scope: Scope,
     at: u64,
     until: Instant,
-    changed: watch::Receiver<u64>,
+    changed: Listener,
     ready: VecDeque<Bytes>,
     /// Until when its replica is behind.
     behind: Instant,
@@ -160,7 +158,7 @@ impl Watching {
             if self.ready.is_empty() {
                 tokio::select! {
                     biased;
-                    Ok(()) = self.changed.changed() => {}
+                    () = self.changed.changed() => {}
                     () = sleep_until(self.until) => {
                         self.over = Some(End::Closed);
                         self.ready.push_back(bookmark(&self.scope, self.at, false));
@@ -175,7 +173,7 @@ impl Watching {
 
     /// Takes what has happened since.
     fn gather(&mut self) {
-        self.changed.borrow_and_update();
+        self.changed.mark();
         let server = self.shared.lock();
         match server.store().since(self.scope.key.kind, self.at) {
             Ok([]) => {}

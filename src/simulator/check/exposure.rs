@@ -37,8 +37,8 @@ fn grown(scene: &Scene<'_>) -> Option<Growth> {
     if !answers {
         return None;
     }
-    // Traffic goes where ready pods are.
-    if scene.memory.was_bare(scene.change.at) || !was.stands(stable) {
+    // Traffic goes where ready pods are; what is left of a version that was deleted goes by itself.
+    if scene.memory.was_bare(scene.change.at) || !was.stands(stable) || !is.stands(candidate) {
         return None;
     }
     let (before, now) = (was.share(candidate, false), is.share(candidate, false));

@@ -286,7 +286,7 @@ impl Sim {
         let mut changed = self.shared.lock().store().subscribe();
         let end = Instant::now() + limit;
         loop {
-            changed.borrow_and_update();
+            changed.mark();
             if holds(self.shared.lock().store().objects()) {
                 return Ok(());
             }
@@ -304,7 +304,7 @@ impl Sim {
                     self.kill(number);
                     self.start()?;
                 }
-                Ok(()) = changed.changed() => {}
+                () = changed.changed() => {}
                 () = sleep_until(end) => return Err(Late { what: what.into(), at: self.now() }.into()),
             }
         }

@@ -39,7 +39,7 @@ pub fn statuses(sim: &Sim) -> Vec<(jiff::Timestamp, Value)> {
 pub fn told(sim: &Sim) -> Told {
     let mut phases: Vec<String> = statuses(sim).iter().map(|(_, status)| text(&status["phase"]).to_owned()).collect();
     phases.dedup();
-    Told { phases, writes: sim.writes() }
+    Told { phases, writes: sim.writes(), digest: sim.shared.trace().digest() }
 }
 
 /// S15: what is left of ours on the objects of users. Where a Release has `adopted` a Deployment that the one before has left paused, for its
@@ -111,9 +111,9 @@ pub fn stuck(sim: &Sim, calm: jiff::Timestamp) -> Vec<String> {
     stuck
 }
 
-/// How long a run is looked at when everything is over: a week in each thousandth.
+/// How long a run is looked at when everything is over: a week in each hundredth.
 pub fn rest(number: u64) -> std::time::Duration {
-    std::time::Duration::from_secs(if number % 1000 == 999 { 7 * 24 * 3600 } else { 330 })
+    std::time::Duration::from_secs(if number % 100 == 99 { 7 * 24 * 3600 } else { 330 })
 }
 
 /// Whether a version was ever on its way to be promoted.
@@ -128,6 +128,58 @@ pub fn forced(objects: &Snapshot) -> bool {
         .any(|decision| list(&json!([decision["spec"]["verdict"]])).contains(&json!("Promote")))
 }
 
+/// S11: what people were told that was not so, or more often than it was. (Of `two` leaders, both may tell of the same.)
+pub fn untrue(sim: &Sim, two: bool) -> Vec<String> {
+    let statuses = statuses(sim);
+    let told = sim.shared.trace().events().to_vec();
+    let mut untrue = Vec::new();
+    // Nothing is known of what was forgotten.
+    if statuses.is_empty() {
+        return untrue;
+    }
+    for phase in ["RolledBack", "Aborted", "Rejected"] {
+        // Whoever asks for the version before in the spec is back at rest.
+        let enters = |before: &Value, now: &Value| {
+            (now["phase"] == phase && before["phase"] != phase)
+                || (phase == "RolledBack" && before["phase"] == "RollingBack" && now["phase"] == "Stable")
+        };
+        let pairs = statuses.windows(2).filter(|pair| enters(&pair[0].1, &pair[1].1));
+        let times: Vec<jiff::Timestamp> = pairs.map(|pair| pair[1].0).collect();
+        let events = told.iter().filter(|event| event.about == shop::NAME && event.reason == phase);
+        for (number, event) in events.enumerate() {
+            if times.get(if two { 0 } else { number }).is_none_or(|entered| *entered > event.at) {
+                untrue.push(format!("S11: told of {phase} at {} and it was not so: {}", event.at, event.note));
+            }
+        }
+    }
+    for event in told.iter().filter(|event| event.about == shop::NAME && event.reason == "Promoted") {
+        let mut before = statuses.iter().filter(|(at, _)| *at <= event.at);
+        let so =
+            |status: &Value| event.note == format!("version {} has taken over", text(&status["stable"]["version"]));
+        if !before.any(|(_, status)| so(status)) {
+            untrue.push(format!("S11: told at {} and it was not so: {}", event.at, event.note));
+        }
+    }
+    untrue
+}
+
+/// The most writes until everything has ended, once nothing strikes any more: two whole releases for each Release that there is.
+pub const CONVERGES_WITHIN: u64 = 250;
+
+/// How often the operator has changed each object of the user's.
+pub fn changes(sim: &Sim) -> std::collections::BTreeMap<String, usize> {
+    let server = sim.shared.lock();
+    let mut counts = std::collections::BTreeMap::new();
+    for kind in [Kind::Deployment, Kind::Service, Kind::HTTPRoute] {
+        for change in server.store().since(kind, 0).unwrap_or_default() {
+            if &*change.by == "lockkeeper" {
+                *counts.entry(change.key.to_string()).or_default() += 1;
+            }
+        }
+    }
+    counts
+}
+
 /// For whoever looks at one seed: the trace, and what is there in the end.
 pub fn whole(sim: &Sim) -> String {
     let server = sim.shared.lock();
@@ -135,5 +187,10 @@ pub fn whole(sim: &Sim) -> String {
         server.store().objects().all().filter(|(key, _)| key.namespace == shop::NAMESPACE && key.kind != Kind::Pod);
     let objects: Vec<String> = objects.map(|(key, object)| format!("{key}: {}", object.value())).collect();
     drop(server);
-    format!("{}\n{}", sim.shared.trace().lines().join("\n"), objects.join("\n"))
+    let said = statuses(sim).into_iter();
+    let said = said.map(|(at, status)| {
+        format!("{at} {} {}: {}", text(&status["phase"]), status["stable"]["version"], status["message"])
+    });
+    let said: Vec<String> = said.collect();
+    [sim.shared.trace().lines().join("\n"), said.join("\n"), objects.join("\n")].join("\n")
 }

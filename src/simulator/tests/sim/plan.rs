@@ -20,6 +20,7 @@ use lockkeeper_simulator::world::{Script, When};
 /// What a run without faults is like.
 struct Known {
     state: BTreeMap<String, Value>,
+    changes: BTreeMap<String, usize>,
     requests: u64,
 }
 
@@ -62,7 +63,7 @@ fn known(calm: &Calm, seed: u64) -> std::result::Result<std::sync::Arc<Known>, S
     let known = Sim::play(release_of(seed, false), async |sim: &mut Sim| {
         whole(sim, seed).await?;
         let requests = sim.operator(0).map_or(0, |operator| operator.link().requests());
-        Ok(Known { state: end_state(sim), requests })
+        Ok(Known { state: end_state(sim), changes: end::changes(sim), requests })
     });
     let known = std::sync::Arc::new(known.map_err(|error| format!("without faults: {error}"))?);
     calm.0.lock().insert(seed, known.clone());
@@ -126,6 +127,11 @@ fn strike(
         let parts = known.state.keys().chain(state.keys()).collect::<std::collections::BTreeSet<_>>();
         for part in parts.into_iter().filter(|part| known.state.get(*part) != state.get(*part)) {
             wrong.push(format!("{part} ends as {:?} and not as {:?}", state.get(part), known.state.get(part)));
+        }
+        wrong.extend(end::untrue(sim, false));
+        let changes = end::changes(sim);
+        if changes != known.changes {
+            wrong.push(format!("it has written {changes:?} and not {:?}", known.changes));
         }
         let writes = sim.writes();
         sim.pass(rest).await?;

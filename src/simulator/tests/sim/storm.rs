@@ -226,7 +226,7 @@ pub fn play(seed: u64, lines: bool) -> std::result::Result<Told, String> {
         if let Some(second) = second {
             sim.kill(second);
         }
-        let calm = sim.now();
+        let (calm, begun) = (sim.now(), sim.writes());
         let ended = sim.until("settled", Duration::from_secs(3 * 3600), end::settled).await;
         sim.pass(Duration::from_secs(60)).await?;
         let ended = ended.and(sim.until("settled again", Duration::from_secs(3 * 3600), end::settled).await);
@@ -240,6 +240,10 @@ pub fn play(seed: u64, lines: bool) -> std::result::Result<Told, String> {
             wrong.push(format!("S12: {} writes at rest", sim.writes() - writes));
         }
         wrong.extend(end::stuck(sim, calm));
+        wrong.extend(end::untrue(sim, weather.two));
+        if writes - begun > end::CONVERGES_WITHIN {
+            wrong.push(format!("it took {} writes until everything had ended", writes - begun));
+        }
         let objects = sim.shared.lock().store().objects().clone();
         wrong.extend(end::left_over(&objects, sky.adopts()));
         if weather.blind && end::promoted(sim) && !end::forced(&objects) {
