@@ -1,17 +1,20 @@
 # K8S=1.35 runs the local cluster in that version of Kubernetes.
 export LOCKKEEPER_KUBERNETES := $(or $(K8S),$(LOCKKEEPER_KUBERNETES))
 
-.PHONY: help demo test sim e2e bench lint lint-workflows crds cluster clean operator
+# Always the whole workspace, so that its crates have one set of features and are compiled once.
+DEBUG := $(or $(CARGO_TARGET_DIR),target)/debug
+
+.PHONY: help demo test sim planted e2e e2e-stories e2e-suites bench lint lint-workflows crds cluster clean programs
 .PHONY: release reproducible image image-check image-files image-push audit sbom release-version release-files chart-push
 
 help: ## these targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
-demo: operator ## a good and a bad release under traffic; BAD_ERRORS=0: both good
-	cargo run -p lockkeeper-e2e --bin lockkeeper-demo
+demo: programs ## a good and a bad release under traffic; BAD_ERRORS=0: both good
+	$(DEBUG)/lockkeeper-demo
 
 test: ## all tests: units and properties, then the local cluster
-	cargo test --workspace --exclude lockkeeper-e2e --tests
+	cargo test --workspace --tests
 	$(MAKE) --no-print-directory e2e
 
 sim: ## many seeds and fault plans in the simulator, and a crash at every write; SEEDS=from..to PLANS=from..to
@@ -21,17 +24,31 @@ sim: ## many seeds and fault plans in the simulator, and a crash at every write;
 planted: ## plants bugs into a copy of the sources: the simulator must catch each; SEEDS=400
 	hack/planted.py --seeds $(or $(SEEDS),400) $(or $(CARGO_TARGET_DIR),target)/planted
 
-e2e: operator ## the local cluster only; STORY=name for some stories; K8S=1.35 in that version
-	cargo test -p lockkeeper-e2e $(if $(STORY),--test stories -- $(STORY),--tests)
+e2e: ## the local cluster only; STORY=name for some stories; K8S=1.35 in that version
+	cargo test --workspace --tests --no-run
+	cargo test --workspace --test 'e2e_*' --no-run
+ifdef STORY
+	cargo test --workspace --test e2e_stories --test e2e_installations -- $(STORY)
+else
+	$(DEBUG)/lockkeeper-tools
+	@$(MAKE) --no-print-directory --jobs=2 e2e-stories e2e-suites
+endif
 
-bench: ## measures the operator; QUICK=1: small numbers; ROWS="verdict-100 at-rest-5000": only these
+# Side by side, since stories wait most of the time. Each program has a cluster and a network of its own.
+e2e-stories:
+	cargo test --workspace --test e2e_stories
+e2e-suites:
+	cargo test --workspace $(patsubst %,--test=%,$(filter-out e2e_stories,$(shell sed -n 's/^name = "\(e2e_.*\)"/\1/p' e2e/Cargo.toml)))
+
+bench: programs ## measures the operator; QUICK=1: small numbers; ROWS="verdict-100 at-rest-5000": only these
 	cargo build --release -p lockkeeper
 	cargo bench -p lockkeeper-engine --bench decide
-	LOCKKEEPER_BINARY=$(or $(CARGO_TARGET_DIR),target)/release/lockkeeper cargo run -p lockkeeper-e2e --bin lockkeeper-bench -- $(if $(QUICK),--quick) $(ROWS)
+	LOCKKEEPER_BINARY=$(or $(CARGO_TARGET_DIR),target)/release/lockkeeper $(DEBUG)/lockkeeper-bench $(if $(QUICK),--quick) $(ROWS)
 
 lint: lint-workflows ## format, clippy, docs and workflow files, without a warning
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --test 'e2e_*' -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
 lint-workflows: ## the workflow files only
@@ -40,8 +57,8 @@ lint-workflows: ## the workflow files only
 crds: ## the custom resource definitions of the chart, from the types
 	cargo run --quiet -p lockkeeper -- crds --dir charts/lockkeeper/files/crds
 
-cluster: operator ## a local cluster for kubectl, until Ctrl-C
-	cargo run -p lockkeeper-e2e --bin lockkeeper-cluster
+cluster: programs ## a local cluster for kubectl, until Ctrl-C
+	$(DEBUG)/lockkeeper-cluster
 
 clean: ## what was built here; the tools in the cache stay
 	cargo clean
@@ -80,5 +97,5 @@ image-push: ## the image for all architectures, to its registry
 chart-push: ## the chart, to its registry
 	hack/chart-push.sh
 
-operator:
-	cargo build -p lockkeeper
+programs:
+	cargo build --workspace --bins

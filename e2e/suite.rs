@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
+use parking_lot::Mutex;
 use tokio::runtime::{Handle, Runtime};
 
 use crate::{Cluster, reexec_in_network_namespace};
@@ -121,7 +122,7 @@ impl Suite {
         self.runtime.block_on(fixture.map_or_else(|| unreachable!("no test runs any more"), F::tear_down))
     }
 
-    /// The same for tests that are in each other's way: one after the other, in the order given.
+    /// The same for tests that are in each other's way: one after the other.
     ///
     /// # Errors
     /// As `run`.
@@ -130,8 +131,18 @@ impl Suite {
         fixture: impl Future<Output = Result<F>>,
         tests: Vec<Test<F>>,
     ) -> Result<()> {
-        let threads = self.arguments.test_threads.replace(1);
-        let outcome = self.run(fixture, tests);
+        let turn = Arc::new(Mutex::new(()));
+        let in_turn = |test: Test<F>| {
+            let (turn, body) = (turn.clone(), test.body);
+            let body: Body<F> = Box::new(move |handle, fixture| {
+                let _turn = turn.lock();
+                body(handle, fixture)
+            });
+            Test { body, ..test }
+        };
+        // With one thread a line of the report would begin before the test and end after it; other suites report at the same time.
+        let threads = self.arguments.test_threads.replace(2);
+        let outcome = self.run(fixture, tests.into_iter().map(in_turn).collect());
         self.arguments.test_threads = threads;
         outcome
     }
@@ -158,7 +169,16 @@ impl Suite {
 
     fn trial<F: Fixture>(&self, test: Test<F>, fixture: Arc<F>) -> Trial {
         let handle = self.runtime.handle().clone();
-        let run = move || (test.body)(&handle, &fixture).map_err(|error| Failed::from(format!("{error:#}")));
+        let name = test.name.clone();
+        // Shown at once, too: a run that is ended before its report has still said why.
+        let run = move || {
+            let begun = Instant::now();
+            (test.body)(&handle, &fixture).map_err(|error| {
+                let failure = format!("{error:#}");
+                eprintln!("\n{name} failed after {:.1} s: {failure}", begun.elapsed().as_secs_f64());
+                Failed::from(failure)
+            })
+        };
         Trial::test(test.name, run).with_kind(test.kind).with_ignored_flag(test.skipped)
     }
 }

@@ -1,10 +1,12 @@
 //! The product comes, changes and goes: from the chart and by kustomize, with releases at rest and in flight.
 
+mod helm;
 mod install;
 mod leave;
 mod uninstall;
 mod upgrade;
 
+use helm::{Chart, Values, chart};
 pub use install::{by_kustomize, in_another_namespace, installed, installed_before_1_36, some_namespaces_only};
 pub use leave::{kinds_deleted_midway, left_before_1_36, left_for_good, without_the_operator};
 pub use uninstall::{uninstalled_at_rest, uninstalled_midway};

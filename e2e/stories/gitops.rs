@@ -18,8 +18,7 @@ mod version;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow};
-use harness::{Evidence, Stage, Story};
+use harness::{Evidence, Stage, stories};
 use lockkeeper_e2e::{GitOpsTools, MutatingPolicies, Suite, Test};
 
 fn main() -> ExitCode {
@@ -36,25 +35,10 @@ fn main() -> ExitCode {
     })
 }
 
-async fn told(stage: &Stage, name: &str, tell: impl AsyncFnOnce(&Story<'_>) -> Result<()>) -> Result<()> {
-    let story = Story::begin(stage, name).await?;
-    match tell(&story).await {
-        Ok(()) => Ok(()),
-        Err(error) => Err(anyhow!("{error:#}\n{}", harness::shown(&story).await)),
-    }
-}
-
 fn stories(policies: MutatingPolicies) -> Vec<Test<Stage>> {
-    macro_rules! stories {
-        ($($module:ident :: $story:ident),* $(,)?) => {
-            vec![$(Test::new(
-                concat!("gitops::", stringify!($module), "::", stringify!($story)),
-                async |stage: &Stage| told(stage, concat!(stringify!($module), "-", stringify!($story)), $module::$story).await,
-            )),*]
-        };
-    }
     match policies {
         MutatingPolicies::Served => stories![
+            "gitops::";
             valid::examples,
             rules::policy,
             rules::window,
@@ -65,6 +49,7 @@ fn stories(policies: MutatingPolicies) -> Vec<Test<Stage>> {
             version::in_deployment_flux,
         ],
         MutatingPolicies::Absent => stories![
+            "gitops::";
             before_136::flux_keeps_the_pin,
             before_136::argocd_keeps_pin_and_weights,
             before_136::paused_at_rest,

@@ -2,8 +2,8 @@
 //!
 //! Each has a namespace of its own on one cluster with one operator; several run at once (`--test-threads`, default 6), and a
 //! name, or part of it, as argument runs just those. Then those for API servers without mutating admission policies have
-//! their turn, on a cluster of that kind, and those that install, upgrade and remove the product, one at a time. What fails
-//! shows its Release, its objects and the operator's log. At last the operator's rights are compared with what it has used.
+//! their turn, on a cluster of that kind. What fails shows its Release, its objects and the operator's log. At last the operator's
+//! rights are compared with what it has used. Those that install, upgrade and remove the product are in `installations.rs`.
 
 mod harness;
 
@@ -11,7 +11,6 @@ mod approval;
 mod audited;
 mod authority;
 mod carried;
-mod chart;
 mod command_line;
 mod conditions;
 mod contested;
@@ -46,8 +45,7 @@ mod windows;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow};
-use harness::{Evidence, Stage, Story};
+use harness::{Evidence, Stage, stories};
 use lockkeeper_e2e::{MutatingPolicies, Suite, Test};
 
 fn main() -> ExitCode {
@@ -57,50 +55,9 @@ fn main() -> ExitCode {
         for policies in MutatingPolicies::possible() {
             suite.run(Stage::set(*policies, evidence.clone()), stories(*policies))?;
         }
-        for policies in MutatingPolicies::possible() {
-            suite.run_in_turn(Stage::bare(*policies), installations(*policies))?;
-        }
         suite.conclude("rights::used_are_granted", move || evidence.used_are_granted());
         Ok(())
     })
-}
-
-/// Begins a story of this name, with a namespace of its own, and tells it.
-async fn told(stage: &Stage, name: &str, tell: impl AsyncFnOnce(&Story<'_>) -> Result<()>) -> Result<()> {
-    let story = Story::begin(stage, name).await?;
-    match tell(&story).await {
-        Ok(()) => Ok(()),
-        Err(error) => Err(anyhow!("{error:#}\n{}", harness::shown(&story).await)),
-    }
-}
-
-/// A story by its path: `module::function` is the name and, with dashes, the namespace.
-macro_rules! stories {
-    ($($module:ident :: $story:ident),* $(,)?) => {
-        vec![$(Test::new(
-            concat!(stringify!($module), "::", stringify!($story)),
-            async |stage: &Stage| told(stage, concat!(stringify!($module), "-", stringify!($story)), $module::$story).await,
-        )),*]
-    };
-}
-
-/// Those that install the product themselves. The admission policies are the cluster's, so one story at a time.
-fn installations(policies: MutatingPolicies) -> Vec<Test<Stage>> {
-    match policies {
-        MutatingPolicies::Served => stories![
-            chart::installed,
-            chart::in_another_namespace,
-            chart::some_namespaces_only,
-            chart::by_kustomize,
-            chart::upgraded_in_flight,
-            chart::uninstalled_at_rest,
-            chart::uninstalled_midway,
-            chart::left_for_good,
-            chart::kinds_deleted_midway,
-            chart::without_the_operator,
-        ],
-        MutatingPolicies::Absent => stories![chart::installed_before_1_36, chart::left_before_1_36],
-    }
 }
 
 /// On an API server that is as it is by itself, all; on one that only emulates an older one, those about that.

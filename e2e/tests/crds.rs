@@ -2,6 +2,7 @@
 
 mod crds {
     pub mod bad;
+    pub mod changes;
 }
 
 use std::fs;

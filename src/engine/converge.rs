@@ -213,10 +213,24 @@ impl<'a> Scene<'a> {
     }
 
     /// What somebody has resumed in spite of the hold: ReplicaSets that the Deployment's controller has scaled up beside the
-    /// version that carries the traffic. They are taken off, and then go like any candidate that is left.
+    /// version that carries the traffic. They are taken off, and then go like any candidate that is left. The history goes
+    /// first: with nothing active left, the paused controller would scale the newest one up, which need not be the live one.
     fn take_off(&self, live: &str) -> Vec<Write> {
-        let resumed = self.view.replica_sets.iter().filter(|rs| rs.controlled && rs.hash != live && rs.replicas > 0);
-        resumed.map(|rs| write::detach(&self.plan.name, self.deployment, rs, Role::Candidate)).collect()
+        let others = || self.view.replica_sets.iter().filter(|rs| rs.controlled && rs.hash != live);
+        let detach = |role| move |rs| write::detach(&self.plan.name, self.deployment, rs, role);
+        let resumed: Vec<_> = others().filter(|rs| rs.replicas > 0).map(detach(Role::Candidate)).collect();
+        if resumed.is_empty() {
+            return resumed;
+        }
+        others().filter(|rs| rs.replicas == 0).map(detach(Role::History)).chain(resumed).collect()
+    }
+
+    /// Another version with pods that nobody has put there by steps: taken off, or rolled out natively in the live one's place.
+    fn stray(&self, live: &ReplicaSetView) -> Option<&'a ReplicaSetView> {
+        let deposed = !live.controlled || (live.replicas == 0 && self.deployment.paused);
+        let others = self.view.replica_sets.iter().filter(|rs| rs.hash != live.hash && rs.existing > 0);
+        let stray = |rs: &&ReplicaSetView| rs.role.is_some() || (deposed && rs.controlled);
+        others.filter(stray).max_by_key(|rs| rs.controlled)
     }
 
     /// Holds a Deployment that is not to act on its template, and undoes what it has done if it was resumed.

@@ -27,7 +27,7 @@ use crate::{
     pods::Pods,
     policies::{self, Policy, PolicySettings, TextError},
     policy::Trials,
-    publish::Memory,
+    publish::{Memory, Proofs},
     queue::Queue,
     server::{Readiness, Requirement},
     settings::WatchNamespaces,
@@ -119,6 +119,8 @@ pub struct Context {
     pub backoff: Backoff<(Resource, Key)>,
     /// Statuses that are newer than the published ones.
     pub memory: Memory,
+    /// Releases that are known to be current.
+    pub proofs: Proofs,
     /// Measurements.
     pub measures: Measures,
     /// Queries of policies, tried before they are needed.
@@ -193,6 +195,7 @@ impl Context {
             policies: Queue::new("policy", metrics.clone()),
             backoff: Backoff::new(random),
             memory: Memory::default(),
+            proofs: Proofs::default(),
             measures: Measures::new(provider),
             trials: Trials::default(),
             pods: Pods::default(),

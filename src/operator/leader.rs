@@ -90,6 +90,8 @@ enum Standing {
     Follower,
     Leader {
         until: Instant,
+        /// Which time it is that this process leads.
+        term: u64,
     },
     /// There is no election.
     Alone,
@@ -99,7 +101,7 @@ impl Standing {
     fn leads(self, now: Instant) -> bool {
         match self {
             Self::Follower => false,
-            Self::Leader { until } => now < until,
+            Self::Leader { until, .. } => now < until,
             Self::Alone => true,
         }
     }
@@ -120,6 +122,15 @@ impl Leadership {
         self.0.borrow().leads(Instant::now())
     }
 
+    /// Which time it is that this process leads, counted from 1. None without an election: then nothing keeps another process from acting
+    /// at the same time.
+    pub fn term(&self) -> Option<u64> {
+        match *self.0.borrow() {
+            Standing::Leader { term, .. } => Some(term),
+            Standing::Follower | Standing::Alone => None,
+        }
+    }
+
     /// Waits until this process leads; at once if it does. Never returns when the election has ended.
     pub async fn acquired(&mut self) {
         if self.0.wait_for(|standing| standing.leads(Instant::now())).await.is_err() {
@@ -132,7 +143,7 @@ impl Leadership {
         loop {
             let standing = *self.0.borrow_and_update();
             let until = match standing {
-                Standing::Leader { until } if Instant::now() < until => until,
+                Standing::Leader { until, .. } if Instant::now() < until => until,
                 Standing::Follower | Standing::Leader { .. } => return,
                 Standing::Alone => std::future::pending().await,
             };
@@ -166,9 +177,9 @@ impl Election {
     /// must have ended before `shutdown` does. Failing requests are logged and tried again, for as long as it takes.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let contend = async {
-            loop {
+            for term in 1.. {
                 let sent = self.follow().await;
-                self.lead(sent).await;
+                self.lead(sent, term).await;
             }
         };
         tokio::select! {
@@ -229,13 +240,13 @@ impl Election {
     }
 
     /// Renews the Lease until that fails for good. `sent` is when the request that took it was sent.
-    async fn lead(&self, mut sent: Instant) {
+    async fn lead(&self, mut sent: Instant, term: u64) {
         let Candidate { lease, identity, .. } = &self.candidate;
         info!(%lease, %identity, "leading: this process acts");
         let mut attempt = sent;
         loop {
             let until = self.candidate.fence(sent);
-            self.standing.send_replace(Standing::Leader { until });
+            self.standing.send_replace(Standing::Leader { until, term });
             sleep_until((attempt + self.candidate.interval()).min(until)).await;
             attempt = Instant::now();
             if attempt >= until {

@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{Api, api::ListParams};
 use lockkeeper_api::names::POD_TEMPLATE_HASH;
 use lockkeeper_engine::{
     orphan::{Remedy, remedy},
@@ -19,7 +20,7 @@ use tracing::{info, warn};
 
 use crate::{
     act::{self, Actor, Refusal},
-    cache::{Key, Resource, touched},
+    cache::{Key, Object, Resource, touched},
     context::Context,
     observe,
 };
@@ -76,7 +77,13 @@ pub async fn reconcile(context: Arc<Context>, key: Key) {
     let remedy = remedy(&deployment, &replica_sets, pinned);
     let actor = Actor { resource: Resource::Deployment, key: &key, phase: None };
     let writes: Vec<Write> = remedy.write(&release, &deployment).into_iter().collect();
-    match act::act(&context, actor, &writes).await {
+    let acted = async {
+        if !writes.is_empty() {
+            prove_gone(&context, &Key::new(&key.namespace, &release)).await?;
+        }
+        act::act(&context, actor, &writes).await.map_err(|(_, refusal)| refusal)
+    };
+    match acted.await {
         Ok(_) => {
             context.backoff.reset(&object);
             if context.orphans.tell(&key, remedy) {
@@ -84,14 +91,30 @@ pub async fn reconcile(context: Arc<Context>, key: Key) {
                 context.events.send(reference(&key, &deployment), remedy.event(&release, &key.name));
             }
         }
-        Err((_, Refusal::NotLeading)) => {}
-        Err((_, refusal)) => {
+        Err(Refusal::NotLeading) => {}
+        Err(refusal) => {
             if let Refusal::Refused { .. } = &refusal {
                 warn!(deployment = %key, release, %refusal, "failed to clear what a Release has left");
             }
             context.deployments.add_at(key, Instant::now() + context.backoff.failed(&object));
         }
     }
+}
+
+/// Asks the API server whether it has no such Release either: a watch may be late, and what is cleared here is what holds a version that
+/// nobody has proven.
+///
+/// # Errors
+/// When the Release is there, which the cache knows from now on, or the API server does not say.
+async fn prove_gone(context: &Context, release: &Key) -> Result<(), Refusal> {
+    let resource = Resource::Release;
+    let api: Api<Object> = Api::namespaced_with(context.client.clone(), &release.namespace, &resource.api());
+    // A list, and not a get, because the operator has the right to that already.
+    let named = ListParams::default().fields(&format!("metadata.name={}", release.name));
+    let found = api.list(&named).await.map_err(Refusal::of)?.items;
+    let gone = found.is_empty();
+    found.into_iter().for_each(|Object(object)| act::learn(context, resource, object));
+    if gone { Ok(()) } else { Err(Refusal::Stale) }
 }
 
 struct Orphan {

@@ -20,7 +20,7 @@ use tracing::debug;
 
 pub use self::trial::Trials;
 use self::{
-    judge::Subject,
+    judge::{Published, Subject},
     trial::{Times, Tried},
 };
 use crate::{
@@ -82,14 +82,19 @@ fn status(context: &Arc<Context>, key: &Key, policy: &RollbackPolicy) -> Option<
             let measured = measured(context, &plan, &users);
             let times = Times {
                 generation,
-                published: judge::settled(&before, &plan, generation, subject.is_some()),
+                published: Published::of(&before, &plan, generation, subject.is_some()),
                 failed: failed(&measured),
             };
+            let repeat =
+                |again: Option<_>| again.into_iter().for_each(|again| context.policies.add_at(key.clone(), again));
             match context.trials.look(context, key, &plan, subject.as_ref(), times) {
                 Tried::UnderWay => return None,
-                Tried::Before => judge::follow(&plan, &before, &measured),
+                Tried::Before { again } => {
+                    repeat(again);
+                    judge::follow(&plan, &before, &measured)
+                }
                 Tried::Now { answers, about, again } => {
-                    again.into_iter().for_each(|again| context.policies.add_at(key.clone(), again));
+                    repeat(again);
                     judge::judge(&plan, &answers, about.as_ref(), &measured)
                 }
             }

@@ -11,6 +11,7 @@ use lockkeeper_api::{Release, ReleaseStatus, names::FIELD_MANAGER};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tracing::debug;
 
 use crate::{
     act::{Actor, Refusal, learn, permit},
@@ -95,6 +96,50 @@ impl Memory {
     }
 }
 
+/// Releases of which this process knows that it sees them as they are.
+///
+/// A write carries the resource version of the object that it changes, and not that of the Release that it was decided on. So somebody whose
+/// Release is old and whose Services are not could unpin one, or give weight to a version that has gone back since. Whoever leads proves
+/// once that a Release is current, by a request that the API server refuses otherwise; from then on nobody else changes its status as
+/// long as this process leads. Each publication is such a request; where none is due, an empty one is made. Without an election
+/// nothing keeps others out, and each round of writes needs its own.
+#[derive(Debug, Default)]
+pub struct Proofs(Mutex<HashMap<Key, u64>>);
+
+impl Proofs {
+    /// Whether a Release is known to be current since this process leads.
+    pub fn hold(&self, key: &Key, term: Option<u64>) -> bool {
+        term.is_some_and(|term| self.0.lock().get(key) == Some(&term))
+    }
+
+    fn note(&self, key: &Key, term: Option<u64>) {
+        if let Some(term) = term {
+            self.0.lock().insert(key.clone(), term);
+        }
+    }
+
+    /// Forgets a Release.
+    pub fn forget(&self, key: &Key) {
+        self.0.lock().remove(key);
+    }
+}
+
+/// Proves that nobody has changed the Release since it was read, unless that is known. Nothing is stored, and no watch tells of it.
+///
+/// # Errors
+/// When the Release has changed, or the API server refuses.
+pub async fn prove(context: &Context, actor: Actor<'_>, release: &Release) -> Result<(), Refusal> {
+    let key = actor.key;
+    let term = context.leadership.term();
+    if context.proofs.hold(key, term) {
+        return Ok(());
+    }
+    send(context, actor, json!([current(release.metadata.resource_version.as_deref())])).await?;
+    debug!(release = %key, "it is as it was read");
+    context.proofs.note(key, term);
+    Ok(())
+}
+
 /// Publishes a status, decided by a clock that had jumped so far, if nobody has changed the Release since it was read. Gives the new
 /// resource version.
 ///
@@ -108,7 +153,9 @@ pub async fn publish(
     jumped: SignedDuration,
 ) -> Result<String, Refusal> {
     let actor = Actor { resource: Resource::Release, key, phase: Some(status.phase) };
+    let term = context.leadership.term();
     let object = write(context, actor, release.metadata.resource_version.as_deref(), json!(status)).await?;
+    context.proofs.note(key, term);
     context.memory.forget(key);
     if context.jumped() != jumped {
         context.memory.overtaken(key, &object, jumped);
@@ -126,15 +173,21 @@ pub async fn write(
     resource_version: Option<&str>,
     status: Value,
 ) -> Result<DynamicObject, Refusal> {
+    // A merge would keep what is not there any more; this replaces it as a whole.
+    let patch = json!([current(resource_version), {"op": "add", "path": "/status", "value": status}]);
+    send(context, actor, patch).await
+}
+
+/// The condition that an object is the one that was read.
+fn current(resource_version: Option<&str>) -> Value {
+    json!({"op": "test", "path": "/metadata/resourceVersion", "value": resource_version})
+}
+
+async fn send(context: &Context, actor: Actor<'_>, patch: Value) -> Result<DynamicObject, Refusal> {
     let Actor { resource, key, .. } = actor;
     permit(context, actor, resource, &key.name)?;
     let api: Api<Object> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource.api());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    // A merge would keep what is not there any more; this replaces it as a whole.
-    let patch = json!([
-        {"op": "test", "path": "/metadata/resourceVersion", "value": resource_version},
-        {"op": "add", "path": "/status", "value": status},
-    ]);
     let patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError).map_err(Refusal::of)?;
     let Object(answer) = api.patch_status(&key.name, &params, &Patch::Json::<()>(patch)).await.map_err(Refusal::of)?;
     learn(context, resource, answer.clone());

@@ -9,7 +9,10 @@ use lockkeeper_api::{
     Release, ReleaseStatus,
     release::{GoingBackCause, Phase},
 };
-use lockkeeper_engine::{Event, Outcome, decide, write::Write};
+use lockkeeper_engine::{
+    Event, Outcome, decide,
+    write::{Kind, Write},
+};
 use tracing::{Instrument, Span, debug, info, info_span, warn};
 
 use crate::{
@@ -77,6 +80,7 @@ fn forget(context: &Arc<Context>, key: &Key) {
     context.measures.only(key, None);
     context.throttle.forget(Resource::Release, key);
     context.memory.forget(key);
+    context.proofs.forget(key);
     context.backoff.reset(&(Resource::Release, key.clone()));
     context.metrics.forget(&key.namespace, &key.name);
 }
@@ -104,7 +108,8 @@ async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<()
     }
 
     let changed = release.status.as_ref() != Some(&next);
-    if publish && changed {
+    let proven = publish && changed;
+    if proven {
         let version = publish::publish(context, key, release, &next, jumped)
             .await
             .map_err(|refusal| ("publish status".into(), refusal))?;
@@ -119,7 +124,7 @@ async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<()
     context.metrics.release(sample::of(key, &next));
     count(context, key, &status, &next);
     let actor = Actor { resource: Resource::Release, key, phase: Some(next.phase) };
-    let written = write(context, actor, &writes).await;
+    let written = write(context, actor, release, &writes, proven).await;
     context.measures.ask(context, key, measure);
     for event in events {
         context.events.send(reference(release), event);
@@ -127,7 +132,19 @@ async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<()
     written
 }
 
-async fn write(context: &Context, actor: Actor<'_>, writes: &[Write]) -> Result<(), Failure> {
+/// Does the writes. Unless it is `proven` that the Release is as it was read, that comes first.
+async fn write(
+    context: &Context,
+    actor: Actor<'_>,
+    release: &Release,
+    writes: &[Write],
+    proven: bool,
+) -> Result<(), Failure> {
+    // What changes the Release itself carries its version.
+    if !proven && writes.iter().any(|write| write.kind != Kind::Release) {
+        let unknown = |refusal| ("find the Release unchanged".to_owned(), refusal);
+        publish::prove(context, actor, release).await.map_err(unknown)?;
+    }
     let done = act::act(context, actor, writes)
         .await
         .map_err(|(write, refusal)| (format!("{} ({:?} {})", write.purpose, write.kind, write.name), refusal))?;

@@ -35,7 +35,7 @@ pub use self::{
     rumour::Rumour,
     schema::faults,
     selector::{Selector, selects, selects_plain},
-    server::{Caller, Observer, Part, Preconditions, Server, scale},
+    server::{Caller, Observer, Part, Preconditions, Propagation, Server, scale},
     service::{Answer, Service, Shared},
     status::Status,
     store::{Change, Snapshot, Store},

@@ -39,17 +39,31 @@
 //! others who write in between. They are pure functions over JSON so that the engine's tests can use them, too (a development dependency
 //! on this crate), instead of their own, smaller model.
 //!
+//! # Why the model can be trusted
+//!
+//! The conformance suite (`e2e/tests/conformance`, see `e2e/README.md`) plays the same scenarios here and on a real control plane, with whole releases
+//! among them, and compares every answer and every state. Whoever changes what [`api`] or [`world`] do runs it, and adds a scenario for
+//! what is new.
+//!
 //! # Known limits
 //!
 //! The operator does everything but its start: what `run.rs` asks of the API server first (who am I, which kinds are there) is served, but not
-//! played. Built-in kinds are neither validated nor given defaults. Server-side apply is a forced merge: fields that its manager leaves out later
-//! stay. Managed fields are kept of Deployments, Services and routes, for `spec` only. Deletion is in the background. Lists have no pages. Names and times
-//! of events come from the system's clock (kube's recorder takes them there), so the trace leaves them out. `tokio::select!` without `biased`
+//! played.
+//!
+//! Of the API server: built-in kinds are neither validated (names, immutable fields, two controllers of one object) nor given defaults, and there are no
+//! roles but the custom verbs. Server-side apply is a forced merge: fields that its manager leaves out later stay; of maps, a Service's and a
+//! workload's selector are one value. Managed fields are kept of Deployments, Services and routes, for `spec` only; where a policy undoes the whole of a write,
+//! the real server writes them all the same, as a new version of an otherwise equal object. What a schema says of types and limits, and what is wrong
+//! with a selector or a version that cannot be read, is said in other words. Lists have no pages; bookmarks come at the end of what there is, and of a watch.
+//!
+//! Of the controllers: they see what is stored, where real ones see a cache that may lack their own last write. (So a real Deployment may keep
+//! an older reason in condition Progressing, as after the creation of a ReplicaSet in a `Recreate`.) There is no `rollbackTo`, no count of pods that
+//! end, no quota. Named target ports are not looked up. The gateway accepts every route that names a parent.
+//!
+//! Names and times of events come from the system's clock (kube's recorder takes them there), so the trace leaves them out. `tokio::select!` without `biased`
 //! would be random in a way that no seed reaches: the operator's selects are biased for that.
 //!
-//! Random weather (`tests/sim`) leaves out what is known and not mended yet: two leaders of which one has an old Release and current Services
-//! (an old leader unpins, because each write is guarded by the object that it changes, not by the Release that it was decided on), a
-//! Deployment that is scaled to 0 and back mid-way, and clocks that jump.
+//! Random weather (`tests/sim`) leaves out clocks that jump.
 
 pub mod api;
 pub mod check;

@@ -8,8 +8,8 @@ use kube::Api;
 use lockkeeper_api::decision::Verdict;
 use lockkeeper_e2e::{MutatingPolicies, SYSTEM_NAMESPACE, User, wait};
 
-use super::{STEPS, commands};
-use crate::harness::{Chart, GATE_AND_BAKE, LIMIT, Story, Values, bake, none_failed, with_images, without_images};
+use super::{Chart, STEPS, Values, commands};
+use crate::harness::{GATE_AND_BAKE, LIMIT, Story, bake, none_failed, with_images, without_images};
 
 /// The first release is promoted under traffic, with a gate that a person opens.
 async fn promotes(story: &Story<'_>) -> Result<()> {

@@ -7,8 +7,8 @@ use kube::{Api, ResourceExt};
 use lockkeeper_api::decision::Verdict;
 use lockkeeper_e2e::{MutatingPolicies, User, wait};
 
-use super::{STEPS, commands};
-use crate::harness::{Chart, GATE_AND_BAKE, LIMIT, Story, Values, bake, none_failed, with_images, without_images};
+use super::{Chart, STEPS, Values, commands};
+use crate::harness::{GATE_AND_BAKE, LIMIT, Story, bake, none_failed, with_images, without_images};
 
 /// Everything in flight is given back before the operator goes, and then nothing of the product is left anywhere.
 async fn left(story: &Story<'_>, chart: &Chart<'_>) -> Result<()> {

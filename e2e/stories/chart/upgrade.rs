@@ -8,8 +8,8 @@ use lockkeeper_api::release::Phase;
 use lockkeeper_e2e::{Cluster, User};
 use tempfile::TempDir;
 
-use super::STEPS;
-use crate::harness::{App, Chart, GATE_AND_BAKE, Story, Values, bake, chart, none_failed, with_images};
+use super::{Chart, STEPS, Values, chart};
+use crate::harness::{App, GATE_AND_BAKE, Story, bake, none_failed, with_images};
 
 /// The chart as a package of this version, as a registry has it.
 async fn package(cluster: &Cluster, directory: &Path, version: &str) -> Result<PathBuf> {

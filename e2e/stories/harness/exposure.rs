@@ -95,6 +95,7 @@ impl Exposure {
 
 impl Exposure {
     /// The route has always given exactly this share to the new version, in percent.
+    #[allow(dead_code, reason = "for the installations only")]
     pub fn always(&self, share: u8) -> Result<()> {
         let seen = self.seen.lock().clone();
         let given = |state: &State| match state {

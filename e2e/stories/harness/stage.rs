@@ -20,6 +20,7 @@ pub struct Stage {
 enum Product {
     /// Installed before the first story, with one operator for all.
     Shared { installation: Installation, operator: Box<Operator>, evidence: Evidence },
+    #[allow(dead_code, reason = "for the installations only")]
     /// Installed by each story that runs, one after the other, from the chart or by kustomize.
     OfTheStory,
 }
@@ -47,6 +48,7 @@ impl Stage {
     }
 
     /// A cluster with nothing of the product in it.
+    #[allow(dead_code, reason = "for the installations only")]
     pub async fn bare(policies: MutatingPolicies) -> Result<Stage> {
         let cluster = Cluster::start(Options { mutating_policies: policies, ..Options::default() }).await?;
         Ok(Stage { cluster, policies, product: Product::OfTheStory })

@@ -37,6 +37,7 @@ pub fn settle(
 ) -> Round {
     let Some(new) = scene.replica_set(&live.hash) else { return missing(scene, live) };
     let old = other.filter(|o| o.hash != live.hash).and_then(|other| scene.replica_set(&other.hash));
+    let old = old.filter(|old| old.existing > 0).or_else(|| scene.stray(new)).or(old);
     if !swapped(new, old) {
         return swap(scene, new, old);
     }
@@ -233,6 +234,11 @@ fn restore_traffic(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&Replica
     let both = old.is_some_and(|old| old.existing > 0);
     // The version that it is pinned to may have been deleted meanwhile.
     let elsewhere = stable.selector.get(POD_TEMPLATE_HASH).is_some_and(|hash| *hash != new.hash);
+    // What both serve is not one version's until that can carry it alone.
+    let shared = both && !elsewhere && stable.pin.is_none();
+    if shared && new.available < scene.deployment.replicas {
+        return Some(Round::wait(format!("waiting for pods of {}", new.name)));
+    }
     if !scene.work.routed() {
         return if both || elsewhere { pin_alone(scene, new) } else { None };
     }

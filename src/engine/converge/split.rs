@@ -162,7 +162,8 @@ fn allowed(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, weight
     if ready == 0 {
         return 0;
     }
-    if stable_ready == 0 {
+    // With none asked for, nobody is to be served.
+    if stable_ready == 0 && scene.deployment.replicas > 0 {
         return 100;
     }
     let complete = new.available >= wanted && ready >= wanted.min(new.replicas) as usize;

@@ -190,6 +190,9 @@ impl Run<'_> {
         if self.in_flight() && self.next.phase == Phase::RollingBack {
             return None;
         }
+        if let Some(turn) = self.passed_by() {
+            return Some(turn);
+        }
         let stable = self.next.stable.clone();
         let left = self.next.candidate.clone().or_else(|| self.next.previous.clone());
         let joined = self.each(|scene, part| match stable.as_ref().and_then(|s| s.workloads.get(part)) {

@@ -47,7 +47,7 @@ impl<'a> Run<'a> {
             ended: false,
         });
         self.weight(target.weight, None);
-        if target.weight > before && index < total {
+        if target.weight > before && index < total && !self.is_empty() {
             self.event("WeightIncreased", false, format!("step {}/{total}: weight {}", index + 1, target.weight));
         }
     }
@@ -105,13 +105,10 @@ impl<'a> Run<'a> {
             self.enter(Phase::Progressing);
             return self.progressing(joined, &target);
         }
-        self.weight(target.weight, Some(target.weight));
+        // Without pods it has nothing, and asks its gates again when there are some.
+        self.weight(target.weight, Some(if self.is_empty() { 0 } else { target.weight }));
         if let Some(step) = &mut self.next.step {
             step.waiting = None;
-        }
-        if self.is_empty() {
-            // There is nothing to canary: handed over at once.
-            return self.advance(self.plan.steps.len().saturating_sub(1));
         }
         match self.step_over(index) {
             Standing::Over => self.advance(index),
@@ -216,6 +213,11 @@ impl<'a> Run<'a> {
             .all(|deployment| deployment.replicas == 0)
     }
 
+    /// Whether nothing can be tried, and nothing has been: the release began without pods.
+    fn is_untried(&self) -> bool {
+        self.is_empty() && self.next.exposed.is_none()
+    }
+
     /// Resume ends a pause without duration, and lets an analysis begin anew.
     fn resumed(&mut self, index: usize) {
         match self.plan.steps.get(index) {
@@ -261,7 +263,14 @@ impl<'a> Run<'a> {
             return Standing::Stopped(stop);
         }
         let Some(step) = self.next.step.clone().filter(|step| !step.ended) else { return Standing::Over };
+        if self.is_empty() && !self.is_untried() {
+            // What was being tried is not handed over because nobody can see any more how it does.
+            let message =
+                format!("step {}: scaled to 0; it goes on when there are pods, Promote hands over", step.position);
+            return Standing::Stopped(Stop { message, waits: Waits::Decision, wake: None });
+        }
         let StepStatus { position, started, .. } = step;
+        let skipped = self.is_untried();
         let after = |duration: lockkeeper_api::scalar::Duration| {
             started.0.checked_add(SignedDuration::from(duration)).unwrap_or(Timestamp::MAX)
         };
@@ -270,6 +279,8 @@ impl<'a> Run<'a> {
         };
         match self.plan.steps.get(index) {
             None | Some(Step::SetWeight(_) | Step::SetCanaryScale(_)) => Standing::Over,
+            // There is nothing to canary: handed over at once, but for the people who are to be asked.
+            Some(Step::Pause(_) | Step::Analysis(_)) if skipped => Standing::Over,
             Some(Step::Pause(pause)) => match pause.duration.map(after) {
                 Some(until) if until <= self.now => Standing::Over,
                 Some(until) => stopped(format!("step {position}: pause until {}", clock(until)), Some(until)),
@@ -337,7 +348,7 @@ impl<'a> Run<'a> {
             self.enter_step(next);
             return Turn::Again;
         }
-        if let Some(policy) = self.plan.policy.as_ref().filter(|_| !self.is_empty()) {
+        if let Some(policy) = self.plan.policy.as_ref().filter(|_| !self.is_untried()) {
             let since = self.next.exposed.as_ref().map_or(self.now, |exposed| exposed.0);
             if let Some(message) = self.without_data(policy, since) {
                 let message = format!("{message}; a Decision Promote goes on without");

@@ -22,6 +22,9 @@ impl Run<'_> {
     pub(super) fn idle(&mut self) -> Turn {
         let Some(wanted) = self.wanted.clone() else { return Turn::Now(self.invalid()) };
         let Some(stable) = self.next.stable.clone() else { return self.first(&wanted) };
+        if let Some(turn) = self.passed_by() {
+            return turn;
+        }
         if let Some(command) = self.take(&[Verdict::Retry]) {
             self.unblock(&command);
             return Turn::Again;
@@ -108,7 +111,8 @@ impl Run<'_> {
         Turn::Now(doing)
     }
 
-    /// A restart by annotation is no new version: it passes natively, and the stable hash follows it.
+    /// A restart by annotation is no new version: it passes natively, and the stable hash follows it. So does the way back from a
+    /// native rollout that somebody has ended halfway by asking for the stable version again.
     fn native_restart(&mut self) -> Option<Doing> {
         let mut doing = Doing { waits: Waits::Machines, ..Doing::default() };
         let mut running = false;
@@ -119,22 +123,27 @@ impl Run<'_> {
             // Another version is no restart: where the Release carries the version, its images are put back.
             let restarted = own.is_none_or(|own| own.digest != deployment.digest)
                 && crate::version_digest(&deployment.template) == part.digest;
-            if !restarted {
+            let torn = deployment.paused
+                && own.is_some_and(|own| own.digest == deployment.digest)
+                && view.replica_sets.iter().any(|rs| rs.controlled && rs.hash != part.hash && rs.replicas > 0);
+            if !restarted && !torn {
                 continue;
             }
             let newer = view.replica_sets.iter().find(|rs| rs.controlled && rs.digest == deployment.digest);
-            let complete = deployment.current
-                && deployment.updated == deployment.replicas
-                && deployment.available >= deployment.replicas
-                && deployment.status_replicas == deployment.replicas;
             match newer {
-                Some(newer) if complete && newer.version == part.digest => part.hash.clone_from(&newer.hash),
+                Some(newer) if rolled_out(deployment) && newer.version == part.digest => {
+                    part.hash.clone_from(&newer.hash)
+                }
                 Some(_) | None => {
                     running = true;
                     let ours = deployment.marks.contains_key(PAUSED_BY) || deployment.marks.contains_key(HOLD);
                     let goal = DeploymentGoal { paused: ours.then_some(false), ..DeploymentGoal::default() };
                     doing.writes.extend(write::deployment(&self.plan.name, deployment, &goal));
-                    doing.message = format!("Deployment {} restarts natively", deployment.name);
+                    doing.message = match (torn, ours) {
+                        (false, _) => format!("Deployment {} restarts natively", deployment.name),
+                        (true, true) => format!("Deployment {} goes back natively", deployment.name),
+                        (true, false) => format!("Deployment {} is paused halfway: resume it", deployment.name),
+                    };
                 }
             }
         }
@@ -331,10 +340,40 @@ impl Run<'_> {
         let mut workloads = Vec::new();
         for (part, view) in wanted.workloads.iter().zip(&self.world.workloads) {
             let deployment = view.deployment.as_ref()?;
-            let own = rolled_out(view, deployment).or_else(|| kept_by_pause(view, deployment))?;
+            let rolled_out = || {
+                let own = |rs: &&ReplicaSetView| rs.controlled && rs.digest == deployment.digest;
+                view.replica_sets.iter().find(own).filter(|_| rolled_out(deployment))
+            };
+            let own = rolled_out().or_else(|| kept_by_pause(view, deployment))?;
             workloads.push(WorkloadRevision { hash: own.hash.clone(), digest: own.version.clone(), ..part.clone() });
         }
         Some(workloads)
+    }
+
+    /// A version that was rolled out natively while nobody held the Deployment: what carries all traffic is the stable version,
+    /// whatever is recorded. Taking it away would be the outage that a release is there to prevent.
+    pub(super) fn passed_by(&mut self) -> Option<Turn> {
+        let (wanted, stable) = (self.wanted.clone()?, self.next.stable.clone()?);
+        let mut workloads = stable.workloads.clone();
+        let mut passed = false;
+        for (part, view) in workloads.iter_mut().zip(&self.world.workloads) {
+            let (Some(deployment), Some(native)) = (view.deployment.as_ref(), native(view, part)) else { continue };
+            if rolled_out(deployment) {
+                (part.hash, part.digest) = (native.hash.clone(), native.version.clone());
+                passed = true;
+            } else if !deployment.paused {
+                let message =
+                    format!("Deployment {} rolls out {} natively: waiting for it", deployment.name, native.name);
+                return Some(Turn::Now(Doing { message, waits: Waits::Machines, ..Doing::default() }));
+            }
+        }
+        if !passed {
+            return None;
+        }
+        self.next.going_back = None;
+        self.found(&wanted, workloads);
+        self.wanted = crate::revision::wanted(self.plan, self.world, self.next.stable.as_ref());
+        Some(Turn::Again)
     }
 
     /// Takes what runs as stable.
@@ -346,7 +385,7 @@ impl Run<'_> {
         let revision = crate::revision::digest_of(&workloads);
         let version = if same { wanted.version.clone() } else { tag.unwrap_or_else(|| revision.clone()) };
         self.clear_attempt();
-        self.next.stable = Some(RevisionStatus {
+        let before = self.next.stable.replace(RevisionStatus {
             revision,
             version: version.clone(),
             workloads,
@@ -354,7 +393,14 @@ impl Run<'_> {
             requested_by: wanted.requested_by.clone().filter(|_| same),
         });
         self.enter(Phase::Stable);
-        self.event("StableFound", false, format!("version {version} runs"));
+        match &before {
+            None => self.event("StableFound", false, format!("version {version} runs")),
+            Some(before) => {
+                let note = format!("version {version} was rolled out natively, without gates and steps");
+                self.event("StableFound", true, format!("{note}; before it {} ran", before.version));
+            }
+        }
+        self.next.previous = before;
     }
 
     /// The spec cannot work: all faults, nothing touched.
@@ -364,13 +410,12 @@ impl Run<'_> {
     }
 }
 
-/// The ReplicaSet of the Deployment's template, if that is all that runs.
-fn rolled_out<'a>(view: &'a WorkloadView, deployment: &DeploymentView) -> Option<&'a ReplicaSetView> {
-    let complete = deployment.current
+/// Whether a Deployment has rolled out its template.
+fn rolled_out(deployment: &DeploymentView) -> bool {
+    deployment.current
         && deployment.updated == deployment.replicas
         && deployment.available >= deployment.replicas
-        && deployment.status_replicas == deployment.replicas;
-    view.replica_sets.iter().find(|rs| rs.controlled && rs.digest == deployment.digest).filter(|_| complete)
+        && deployment.status_replicas == deployment.replicas
 }
 
 /// The one ReplicaSet that runs while a pause keeps another template from being rolled out: a Release was deleted mid-way, and has come again.
@@ -380,6 +425,15 @@ fn kept_by_pause<'a>(view: &'a WorkloadView, deployment: &DeploymentView) -> Opt
     let whole = deployment.replicas > 0 && own.replicas == deployment.replicas && own.available >= own.replicas;
     let kept = deployment.paused && deployment.current && own.digest != deployment.digest && !own.deleting;
     (whole && kept).then_some(own)
+}
+
+/// What the Deployment's controller has put, with all its pods or nearly so, in the place of the version that is recorded.
+fn native<'a>(view: &'a WorkloadView, part: &WorkloadRevision) -> Option<&'a ReplicaSetView> {
+    let deployment = view.deployment.as_ref()?;
+    let native = view.replica_sets.iter().find(|rs| rs.controlled && rs.digest == deployment.digest)?;
+    let left = view.replica_sets.iter().find(|rs| rs.hash == part.hash).map_or(0, |rs| rs.replicas);
+    let enough = native.replicas > 0 && (left == 0 || native.available >= deployment.replicas);
+    (enough && native.version != part.digest).then_some(native)
 }
 
 /// Whether a pause of ours keeps a Deployment's template from being rolled out. Where it is all that runs, the pause holds nothing

@@ -31,6 +31,9 @@ impl Run<'_> {
             self.enter(Phase::Stable);
             return Turn::Again;
         };
+        if let Some(turn) = self.passed_by() {
+            return turn;
+        }
         if !wanted.is(&candidate) {
             self.clear_attempt();
             self.enter(Phase::Stable);

@@ -109,6 +109,7 @@ async fn an_isolated_leader_stops_before_another_starts_and_comes_back_as_follow
     let (server, mut first) = led_by_first().await;
     let mut second = Process::start(&server, "second", 2);
     sleep(DURATION * 3).await;
+    assert_eq!(first.leadership.term(), Some(1));
     first.link.cut(true);
     timeout(DURATION * 3 / 4, first.leadership.lost()).await.expect("stops by itself");
     assert!(!second.leadership.is_leader());
@@ -116,6 +117,9 @@ async fn an_isolated_leader_stops_before_another_starts_and_comes_back_as_follow
     first.link.cut(false);
     sleep(DURATION * 3).await;
     assert!(second.leadership.is_leader() && !first.leadership.is_leader());
+    second.kill();
+    first.leads_within(DURATION + SLACK).await;
+    assert_eq!(first.leadership.term(), Some(2), "what it knew when it led before is not proven any more");
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,6 +219,7 @@ async fn without_an_election_a_process_always_leads() {
     let mut leadership = Leadership::always();
     leadership.acquired().await;
     assert!(timeout(DURATION * 100, leadership.lost()).await.is_err() && leadership.is_leader());
+    assert_eq!(leadership.term(), None);
 }
 
 #[test]

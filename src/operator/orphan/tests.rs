@@ -1,10 +1,13 @@
+use std::convert::Infallible;
+
 use jiff::Timestamp;
+use kube::{Client, client::Body};
 use lockkeeper_api::names::{HOLD, PAUSED_BY, RELEASE};
 use lockkeeper_engine::{world::Role, write::Request};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cache::view;
+use crate::{cache::view, fixture};
 
 fn template(image: &str) -> Value {
     json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "app", "image": image}]}})
@@ -96,4 +99,57 @@ fn our_marks_go_and_our_pause_only_where_it_is_proven_and_ours() {
     let theirs = deployment("two", None);
     check(&theirs, &[replica_set("one", 2, None)], Remedy::GiveBack);
     assert_eq!(patch(Remedy::GiveBack, &theirs)["spec"], Value::Null);
+}
+
+/// An operator whose cache has the Deployment, and no Release, before an API server that has these Releases. Gives the writes that arrive.
+async fn cleared(releases: Value) -> Vec<String> {
+    let writes: Arc<Mutex<Vec<String>>> = Arc::default();
+    let log = writes.clone();
+    let server = tower::service_fn(move |request: http::Request<Body>| {
+        let (log, releases) = (log.clone(), releases.clone());
+        async move {
+            let answer = match request.method() {
+                &http::Method::GET => {
+                    assert!(request.uri().query().is_some_and(|query| query.contains("metadata.name")));
+                    json!({"kind": "ReleaseList", "apiVersion": "lockkeeper.dev/v1alpha1", "metadata": {}, "items": releases})
+                }
+                method => {
+                    log.lock().push(format!("{method} {}", request.uri().path()));
+                    json!({"kind": "Deployment", "apiVersion": "apps/v1", "metadata": {"name": "web", "namespace": "shop"}})
+                }
+            };
+            Ok::<_, Infallible>(http::Response::new(Body::from(answer.to_string().into_bytes())))
+        }
+    });
+    let context = Context::new(fixture::parts(Client::new(server, "shop"))).unwrap();
+    let object = json!({
+        "metadata": {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "7", "annotations": {RELEASE: "web", HOLD: "r1"}},
+        "spec": {"replicas": 2, "paused": true, "selector": {"matchLabels": {"app": "web"}}, "template": template("one")},
+    });
+    let (now, object) = (Timestamp::UNIX_EPOCH, serde_json::from_value(object).unwrap());
+    context.cache.put(Resource::Deployment, object, now).unwrap();
+    let set = json!({
+        "metadata": {
+            "name": "web-one", "namespace": "shop", "uid": "s", "resourceVersion": "5", "labels": {"app": "web"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "u", "controller": true}],
+        },
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"pod-template-hash": "one"}}, "template": template("one")},
+        "status": {"replicas": 2},
+    });
+    context.cache.put(Resource::ReplicaSet, serde_json::from_value(set).unwrap(), now).unwrap();
+    reconcile(context.clone(), Key::new("shop", "web")).await;
+    tokio::time::sleep(GRACE).await;
+    reconcile(context.clone(), Key::new("shop", "web")).await;
+    writes.lock().clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_release_that_the_api_server_lacks_too_is_gone() {
+    assert_eq!(cleared(json!([])).await, ["PATCH /apis/apps/v1/namespaces/shop/deployments/web"]);
+    let release = json!({
+        "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "Release",
+        "metadata": {"name": "web", "namespace": "shop", "uid": "r", "resourceVersion": "9"},
+        "spec": {"workloads": [{"ref": {"kind": "Deployment", "name": "web"}}], "strategy": {"canary": {"steps": [{"setWeight": 5}]}}},
+    });
+    assert_eq!(cleared(json!([release])).await, Vec::<String>::new());
 }

@@ -16,9 +16,11 @@ use crate::{cache::Key, condition::Verdict, measure::Trouble};
 
 /// A result of the same outcome is published again after this time: people want to see a number that is not too old.
 const REFRESHED_AFTER: SignedDuration = SignedDuration::from_mins(10);
-/// Reasons of the condition Ready beside those of [`Verdict::of`].
+/// Reasons of the condition Ready; the last two are those of [`Verdict::of`], too.
 const NO_RELEASE: &str = "NoRelease";
 const UNREACHABLE: &str = "Unreachable";
+const VALID: &str = "Valid";
+const INVALID: &str = "Invalid";
 
 /// The Release whose stable version a query is tried on: at rest there is no candidate.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,20 +55,31 @@ impl Subject {
     }
 }
 
-/// When a status that holds for this generation was measured; none if the queries have to be asked.
-///
-/// One that is not ready does not hold: what the provider could not answer to the last process, it may answer to this one. Nor
-/// does one without any pods that a query could be about, once there are some.
-pub fn settled(
-    before: &RollbackPolicyStatus,
-    plan: &PolicyPlan,
-    generation: Option<i64>,
-    with_pods: bool,
-) -> Option<Timestamp> {
-    let ready = before.conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
-    let fits = before.observed_generation == generation && (ready.reason != NO_RELEASE || !with_pods);
-    let all = plan.checks.iter().all(|check| before.checks.iter().any(|status| status.name == check.short));
-    before.checks.iter().map(|check| check.measured.0).max().filter(|_| fits && all)
+/// What a published status that is about a policy as it is now goes back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// When its latest answer was measured, in whole seconds.
+    pub measured: Timestamp,
+    /// Whether it says that the policy can be trusted. If not, it does not hold for a process that has not asked yet: what the provider could
+    /// not answer to the last one, it may answer to this one.
+    pub ready: bool,
+}
+
+impl Published {
+    /// What is published about this generation; none if that is nothing, or not all. A status without any pods that a query could be about
+    /// is nothing, once there are some.
+    pub fn of(
+        before: &RollbackPolicyStatus,
+        plan: &PolicyPlan,
+        generation: Option<i64>,
+        with_pods: bool,
+    ) -> Option<Self> {
+        let ready = before.conditions.iter().find(|condition| condition.type_ == "Ready")?;
+        let fits = before.observed_generation == generation && (ready.reason != NO_RELEASE || !with_pods);
+        let all = plan.checks.iter().all(|check| before.checks.iter().any(|status| status.name == check.short));
+        let measured = before.checks.iter().map(|check| check.measured.0).max().filter(|_| fits && all)?;
+        Some(Self { measured, ready: ready.status == "True" })
+    }
 }
 
 /// What a trial and, where they are newer, the measurements of releases say.
@@ -99,9 +112,11 @@ pub fn follow(
     measured: &BTreeMap<String, Measurement>,
 ) -> (Vec<PolicyCheckStatus>, Verdict) {
     let ready = before.conditions.iter().find(|condition| condition.type_ == "Ready");
-    let reason = if ready.is_some_and(|ready| ready.reason == NO_RELEASE) { NO_RELEASE } else { "Valid" };
+    let told = ready.map_or("", |ready| ready.reason.as_str());
+    let reason = [NO_RELEASE, UNREACHABLE, INVALID].into_iter().find(|reason| *reason == told).unwrap_or(VALID);
     let message = ready.map(|ready| ready.message.clone()).unwrap_or_default();
-    (newer(plan, before.checks.clone(), measured), Verdict { ready: true, reason, message })
+    let ready = ready.is_none_or(|ready| ready.status == "True");
+    (newer(plan, before.checks.clone(), measured), Verdict { ready, reason, message })
 }
 
 /// Whether a status is worth a write: another outcome, or a number that people would take for older than it is.
@@ -146,7 +161,8 @@ fn newer(
 ) -> Vec<PolicyCheckStatus> {
     for status in statuses(plan, measured).into_iter().filter(|status| status.outcome != CheckOutcome::Error) {
         if let Some(held) = checks.iter_mut().find(|held| held.name == status.name)
-            && held.measured.0 < status.measured.0
+            // In whole seconds, as they are published: nobody must find both newer than the other.
+            && held.measured.0.as_second() < status.measured.0.as_second()
         {
             *held = status;
         }
@@ -171,7 +187,7 @@ fn verdict(plan: &PolicyPlan, checks: &[PolicyCheckStatus], answers: &Answers, s
         return match subject {
             Some(Subject { release, stable }) => Verdict {
                 ready: true,
-                reason: "Valid",
+                reason: VALID,
                 message: format!("no faults; tried on version {} of Release {release}", stable.version),
             },
             None => Verdict {
@@ -188,7 +204,7 @@ fn verdict(plan: &PolicyPlan, checks: &[PolicyCheckStatus], answers: &Answers, s
     };
     // Without trouble it is the condition that failed on the value.
     let passing = failed.iter().all(|check| trouble(check) == Some(Trouble::Passing));
-    let reason = if passing { UNREACHABLE } else { "Invalid" };
+    let reason = if passing { UNREACHABLE } else { INVALID };
     let messages = failed.iter().map(|check| check.message.clone().unwrap_or_else(|| format!("{} failed", check.name)));
     Verdict { ready: false, reason, message: messages.collect::<Vec<_>>().join("; ") }
 }

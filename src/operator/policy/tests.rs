@@ -3,28 +3,37 @@
 use std::{
     convert::Infallible,
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use http_body_util::BodyExt;
 use kube::{Client, api::DynamicObject, client::Body};
-use lockkeeper_adapters::metric::{self, MetricSource, Pending, Sample};
+use lockkeeper_adapters::{
+    error::{Error, Fault},
+    metric::{self, MetricSource, NoData, Pending, Sample},
+};
 use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::*;
 use crate::{
-    context::Parts,
+    context::{Clock, Parts},
     fixture::{PLATFORM, parts},
     settings::WatchNamespaces,
 };
 
-#[derive(Default)]
-struct Provider(AtomicUsize);
+type Answered = Result<Sample, Fault>;
+
+struct Provider {
+    asked: AtomicUsize,
+    answer: Answered,
+}
 
 impl MetricSource for Provider {
     fn measure<'a>(&'a self, _: &'a str) -> Pending<'a, metric::Measurement> {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async { Ok(metric::Measurement { sample: Sample::Value(0.0), warnings: 0 }) })
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let answer = self.answer.map_err(|fault| Error::named("prometheus", fault));
+        Box::pin(async move { answer.map(|sample| metric::Measurement { sample, warnings: 0 }) })
     }
 
     fn probe(&self) -> Pending<'_, ()> {
@@ -41,11 +50,11 @@ struct House {
 }
 
 fn house() -> House {
-    house_of(WatchNamespaces::All)
+    house_of(WatchNamespaces::All, Ok(Sample::Value(0.0)))
 }
 
-fn house_of(namespaces: WatchNamespaces) -> House {
-    let provider = Arc::new(Provider::default());
+fn house_of(namespaces: WatchNamespaces, answer: Answered) -> House {
+    let provider = Arc::new(Provider { asked: AtomicUsize::new(0), answer });
     let written: Arc<Mutex<Vec<Value>>> = Arc::default();
     let stored: Arc<Mutex<Option<DynamicObject>>> = Arc::default();
     let (log, object) = (written.clone(), stored.clone());
@@ -63,7 +72,10 @@ fn house_of(namespaces: WatchNamespaces) -> House {
         }
     });
     let own = parts(Client::new(server, "shop"));
-    let context = Context::new(Parts { provider: Some(provider.clone()), namespaces, ..own }).unwrap();
+    let began = tokio::time::Instant::now();
+    let epoch = Timestamp::now();
+    let clock = Clock::new(move || epoch + began.elapsed());
+    let context = Context::new(Parts { provider: Some(provider.clone()), namespaces, clock, ..own }).unwrap();
     House { context, provider, written, stored }
 }
 
@@ -100,7 +112,7 @@ impl House {
     }
 
     fn asked(&self) -> usize {
-        self.provider.0.load(Ordering::SeqCst)
+        self.provider.asked.load(Ordering::SeqCst)
     }
 }
 
@@ -124,6 +136,50 @@ async fn each_query_is_asked_once_a_generation_and_the_status_written_once() {
     assert_eq!(house.asked(), 2);
 }
 
+/// Two processes that both believe to lead, and that are answered differently: how often they have written after a minute and after four.
+async fn written_by_two(answers: [Answered; 2], apart: Duration) -> [usize; 2] {
+    let houses = answers.map(|answer| house_of(WatchNamespaces::All, answer));
+    let mut version = 1;
+    houses.iter().for_each(|house| house.put(policy(1, version, Value::Null)));
+    let written = || houses.iter().map(|house| house.written.lock().len()).sum::<usize>();
+    let mut after = [0; 2];
+    for minutes in [1, 3] {
+        for _ in 0..minutes * 60 {
+            for (at, house) in houses.iter().enumerate() {
+                let before = house.written.lock().len();
+                for _ in 0..4 {
+                    reconcile(house.context.clone(), Key::new("shop", "slo")).await;
+                    tokio::task::yield_now().await;
+                }
+                if house.written.lock().len() > before {
+                    // The other one hears of it.
+                    version += 1;
+                    let status = house.written.lock().last().unwrap().clone();
+                    houses.iter().for_each(|house| house.put(policy(1, version, status.clone())));
+                }
+                tokio::time::advance(if at == 0 { apart } else { Duration::from_secs(1) - apart }).await;
+            }
+        }
+        after.rotate_left(1);
+        after[1] = written();
+    }
+    after
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_processes_that_are_answered_differently_do_not_contradict_each_other_in_turns() {
+    let (good, bad, empty) =
+        (Ok(Sample::Value(0.0)), Ok(Sample::Value(1.0)), Ok(Sample::NoData { reason: NoData::Empty }));
+    let (down, wrong) = (Err(Fault::ConnectionFailed), Err(Fault::QueryInvalid));
+    let all = [good, bad, empty, down, wrong];
+    for answers in all.into_iter().flat_map(|one| all.map(|other| [one, other])) {
+        for apart in [Duration::ZERO, Duration::from_millis(700)] {
+            let [soon, late] = written_by_two(answers, apart).await;
+            assert!(soon <= 6 && late == soon, "{answers:?} {apart:?}: {soon} and {late} writes");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_policy_with_faults_is_not_asked_about() {
     let house = house();
@@ -143,7 +199,7 @@ async fn a_policy_with_faults_is_not_asked_about() {
 #[tokio::test]
 async fn of_several_operators_only_one_that_handles_the_policys_namespace_speaks_of_it() {
     for (namespaces, written) in [("shop", 0), ("shop,lockkeeper-system", 1), ("*", 1)] {
-        let house = house_of(namespaces.parse().unwrap());
+        let house = house_of(namespaces.parse().unwrap(), Ok(Sample::Value(0.0)));
         let mut shared = policy(1, 1, Value::Null);
         shared.metadata.namespace = Some(PLATFORM.into());
         house.put(shared);

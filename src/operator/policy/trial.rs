@@ -7,7 +7,7 @@ use lockkeeper_engine::analysis::{self, PolicyPlan};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::judge::Subject;
+use super::judge::{self, Published, Subject};
 use crate::{
     cache::{Key, Resource},
     context::Context,
@@ -28,8 +28,8 @@ struct Occasion {
 pub struct Times {
     /// The policy's generation.
     pub generation: Option<i64>,
-    /// When what the status tells of this policy, as it is now, was measured.
-    pub published: Option<Timestamp>,
+    /// What the status tells of this policy, as it is now.
+    pub published: Option<Published>,
     /// When a release last got no answer.
     pub failed: Option<Timestamp>,
 }
@@ -37,13 +37,65 @@ pub struct Times {
 /// Answers by `<policy>/<check>`.
 pub type Answers = BTreeMap<String, Answer>;
 
+impl Times {
+    /// Whether what is published can be trusted, and is no older than what this process was answered, if it has asked.
+    fn settled(&self, asked: Option<Timestamp>) -> bool {
+        self.published.is_some_and(|published| {
+            published.ready && self.failed <= Some(published.measured) && self.published_since(asked)
+        })
+    }
+
+    /// Whether what is published is no older than this, in whole seconds: a status has no finer ones.
+    fn published_since(&self, asked: Option<Timestamp>) -> bool {
+        self.published.is_some_and(|published| second(asked) <= second(Some(published.measured)))
+    }
+
+    /// Whether what is published is newer than this.
+    fn published_after(&self, asked: Option<Timestamp>) -> bool {
+        self.published.is_some_and(|published| second(asked) < second(Some(published.measured)))
+    }
+
+    /// What follows from answers that this process has got. Another one, which also believes to lead, may have been answered differently;
+    /// they must not tell their own story in turns. So an older answer never replaces a newer one, a status that can be trusted is
+    /// followed, and who knows of nothing wrong asks again when another does.
+    fn next(&self, answers: &Answers, trusted: bool, again: Option<Instant>) -> Next {
+        let asked = asked(answers);
+        let due = match again {
+            Some(again) => again <= Instant::now(),
+            None => self.failed > asked || (trusted && self.published_after(asked)),
+        };
+        match (due, !trusted && self.published_since(asked)) {
+            _ if self.settled(asked) => Next::Follow,
+            (true, _) => Next::Ask,
+            (false, true) => Next::Wait,
+            (false, false) => Next::Tell,
+        }
+    }
+}
+
+/// What follows from answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// They are told.
+    Tell,
+    /// What is published holds, and they are forgotten.
+    Follow,
+    /// What is published holds, until it is time to ask again.
+    Wait,
+    /// It is time to ask again.
+    Ask,
+}
+
 /// What is known of a policy's queries.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Tried {
     /// They are being asked.
     UnderWay,
     /// What is published holds.
-    Before,
+    Before {
+        /// When the queries are to be asked again; none if that is not worth it.
+        again: Option<Instant>,
+    },
     /// They were asked by this process.
     Now {
         /// What came of it.
@@ -78,8 +130,7 @@ enum State {
 
 impl Trials {
     /// What is known; if that is nothing, or it is time to ask again, the queries are asked, and the policy is looked at again
-    /// when the answers are there. `published` is when what the status tells of this occasion was measured, and `failed`
-    /// when a release last got no answer: whether that has passed, we find out ourselves.
+    /// when the answers are there. Whether what has kept a release from an answer has passed, we find out ourselves.
     pub fn look(
         &self,
         context: &Arc<Context>,
@@ -91,13 +142,21 @@ impl Trials {
         let occasion = Occasion { generation: times.generation, with_pods: subject.is_some() };
         let mut trials = self.0.lock();
         match trials.get(policy).filter(|trial| trial.occasion == occasion) {
-            None if times.published.is_some() && times.failed <= times.published => return Tried::Before,
+            None if times.settled(None) => return Tried::Before { again: None },
             None => {}
             Some(Trial { state: State::UnderWay, .. }) => return Tried::UnderWay,
             Some(Trial { state: State::Answered { answers, again }, about, .. }) => {
-                let holds = again.map_or_else(|| times.failed <= asked(answers), |again| again > Instant::now());
-                if holds {
-                    return Tried::Now { answers: answers.clone(), about: about.clone(), again: *again };
+                let (_, verdict) = judge::judge(plan, answers, about.as_ref(), &BTreeMap::new());
+                match times.next(answers, verdict.ready, *again) {
+                    Next::Tell => {
+                        return Tried::Now { answers: answers.clone(), about: about.clone(), again: *again };
+                    }
+                    Next::Wait => return Tried::Before { again: *again },
+                    Next::Follow => {
+                        trials.remove(policy);
+                        return Tried::Before { again: None };
+                    }
+                    Next::Ask => {}
                 }
             }
         }
@@ -148,6 +207,11 @@ impl Trials {
     pub fn clear(&self) {
         self.0.lock().clear();
     }
+}
+
+/// The second of a time: a status has no finer ones.
+fn second(at: Option<Timestamp>) -> Option<i64> {
+    at.map(Timestamp::as_second)
 }
 
 /// When the last of these was asked.

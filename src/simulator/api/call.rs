@@ -4,7 +4,7 @@ use http::{Method, request::Parts};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::{Key, Kind, Patch, Preconditions, Selector, Status};
+use super::{Key, Kind, Patch, Preconditions, Propagation, Selector, Status};
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,7 +93,13 @@ impl Call {
             Method::DELETE => {
                 let options: Value = if body.is_empty() { Value::Null } else { json()? };
                 let condition = |field: &str| options["preconditions"][field].as_str().map(str::to_owned);
-                let conditions = Preconditions { uid: condition("uid"), version: condition("resourceVersion") };
+                let propagation = match options["propagationPolicy"].as_str() {
+                    Some("Orphan") => Propagation::Orphan,
+                    Some("Foreground") => Propagation::Foreground,
+                    _ => Propagation::Background,
+                };
+                let conditions =
+                    Preconditions { uid: condition("uid"), version: condition("resourceVersion"), propagation };
                 let grace = options["gracePeriodSeconds"].as_u64().and_then(|grace| u32::try_from(grace).ok());
                 Verb::Delete(conditions, grace)
             }

@@ -59,6 +59,11 @@ pub struct Served {
 }
 
 impl Served {
+    /// Whether it has a scale.
+    pub fn scale(&self) -> bool {
+        matches!(self.plural, "deployments" | "replicasets")
+    }
+
     /// Whether it has strategic merge patches: built-in kinds do, custom resources do not.
     pub fn strategic(&self) -> bool {
         !matches!(self.group, "gateway.networking.k8s.io" | "lockkeeper.dev")
@@ -139,6 +144,12 @@ impl Kind {
     pub fn api_version(self) -> String {
         let Served { group, version, .. } = self.served();
         if group.is_empty() { version.into() } else { format!("{group}/{version}") }
+    }
+
+    /// Kind and group, as other errors name it.
+    pub fn qualified_kind(self) -> String {
+        let Served { group, kind, .. } = self.served();
+        if group.is_empty() { kind.into() } else { format!("{kind}.{group}") }
     }
 
     /// Plural and group, as errors name it.

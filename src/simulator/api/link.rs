@@ -10,9 +10,12 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::{Call, Rumour, Status, rumour::Delivery};
+use crate::check::KNOWN_AFTER;
 
 /// What becomes of a request on its way.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +76,8 @@ struct Line {
     /// How often anything of the process at its end has gone on, and at which time it dies.
     polls: AtomicU64,
     dies_at_poll: AtomicU64,
+    /// The request that was long on its way, and until when what follows from it may arrive.
+    late: Mutex<Option<(Timestamp, Instant)>>,
 }
 
 /// Looks at each request, whatever becomes of it.
@@ -101,6 +106,7 @@ impl Link {
             guard: Mutex::new(None),
             polls: AtomicU64::new(0),
             dies_at_poll: AtomicU64::new(u64::MAX),
+            late: Mutex::default(),
         }))
     }
 
@@ -186,6 +192,16 @@ impl Link {
         if self.0.cut.load(Relaxed) {
             pending::<()>().await;
         }
+    }
+
+    /// A request of this time was long on its way: it, and what was decided with it, arrives from now on for a moment.
+    pub(super) fn delayed(&self, asked: Timestamp) {
+        *self.0.late.lock() = Some((asked, Instant::now() + KNOWN_AFTER));
+    }
+
+    /// When that which arrives now was decided, if that may be long ago.
+    pub(super) fn asked(&self) -> Option<Timestamp> {
+        self.0.late.lock().filter(|(_, until)| Instant::now() < *until).map(|(asked, _)| asked)
     }
 
     /// Requests that were sent so far.

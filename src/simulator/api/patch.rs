@@ -43,9 +43,14 @@ impl Patch {
         let mut changed = object.clone();
         match self {
             Self::Json(operations) => {
-                let patch: json_patch::Patch = serde_json::from_value(operations.clone())
-                    .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
-                json_patch::patch(&mut changed, &patch).map_err(|_| Status::rejected_patch())?;
+                let Value::Array(operations) = operations else {
+                    return Err(Status::bad_request("error decoding patch: it is no list"));
+                };
+                for operation in operations {
+                    let lenient = lenient(&changed, operation.clone());
+                    let operation = serde_json::from_value(lenient).map_err(|_| Status::rejected_patch())?;
+                    json_patch::patch(&mut changed, &[operation]).map_err(|_| Status::rejected_patch())?;
+                }
             }
             Self::Merge(patch) => merge(&mut changed, patch),
             Self::Strategic(_) if !key.kind.served().strategic() => {
@@ -53,10 +58,29 @@ impl Patch {
                                application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
                 return Err(Status::new(415, "UnsupportedMediaType", message));
             }
-            Self::Strategic(patch) | Self::Apply(patch) => strategic::merge(&mut changed, patch, ""),
+            Self::Strategic(patch) => strategic::merge(&mut changed, patch, ""),
+            Self::Apply(patch) => {
+                // These are one value for an apply, and maps for a patch.
+                for whole in ["/spec/selector"] {
+                    if let (Some(place), Some(_)) = (changed.pointer_mut(whole), patch.pointer(whole)) {
+                        *place = Value::Null;
+                    }
+                }
+                strategic::merge(&mut changed, patch, "");
+            }
         }
         Ok(changed)
     }
+}
+
+/// The API server's library puts in what a `replace` does not find, where that is a field.
+fn lenient(object: &Value, mut operation: Value) -> Value {
+    let path = operation["path"].as_str().unwrap_or_default();
+    let parent = path.rsplit_once('/').and_then(|(parent, _)| object.pointer(parent));
+    if operation["op"] == "replace" && parent.is_some_and(Value::is_object) {
+        operation["op"] = "add".into();
+    }
+    operation
 }
 
 /// A merge patch, RFC 7396.

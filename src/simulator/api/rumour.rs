@@ -88,8 +88,8 @@ mod tests {
         put("a", 2);
         put("c", 1);
         put("a", 3);
-        store.remove(&key("c"), &by, jiff::Timestamp::UNIX_EPOCH);
-        store.remove(&key("b"), &by, jiff::Timestamp::UNIX_EPOCH);
+        store.remove(&key("c"), None, &by, jiff::Timestamp::UNIX_EPOCH);
+        store.remove(&key("b"), None, &by, jiff::Timestamp::UNIX_EPOCH);
         let merged = merge(store.since(Kind::Pod, seen).unwrap());
         let told: Vec<_> = merged
             .iter()

@@ -43,6 +43,10 @@ pub fn admit(key: &Key, before: Option<&Value>, after: &mut Value) -> Result<(),
         }
         let mut causes = Vec::new();
         validate::validate(node, part, old, &after[part], &mut causes);
+        // Rules are not asked of what is broken.
+        if causes.is_empty() {
+            validate::rules(node, part, old, &after[part], &mut causes);
+        }
         if !causes.is_empty() {
             return Err(Status::invalid(key, &causes));
         }
@@ -69,6 +73,7 @@ pub fn faults(kind: Kind, object: &Value) -> Vec<(String, String)> {
     let mut complete = spec.clone();
     node.complete(&mut complete);
     validate::validate(node, "spec", None, &complete, &mut causes);
+    validate::rules(node, "spec", None, &complete, &mut causes);
     causes
 }
 

@@ -109,7 +109,9 @@ fn field(text: &str) -> Result<(String, bool, String), Status> {
     let (path, equal, value) = match (text.split_once("!="), text.split_once('=')) {
         (Some((path, value)), _) => (path, false, value),
         (None, Some((path, value))) => (path, true, value.trim_start_matches('=')),
-        (None, None) => return Err(Status::bad_request(format!("invalid selector: '{text}'; can't understand it"))),
+        (None, None) => {
+            return Err(Status::bad_request(format!("invalid selector: '{text}'; can't understand '{text}'")));
+        }
     };
     match path {
         // What every kind has, and what our kinds declare as selectable.

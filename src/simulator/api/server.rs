@@ -1,5 +1,7 @@
 //! The API server's work on one request: checks, admission, and what is stored in the end.
 
+mod stored;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -7,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     Change, Key, Kind, Object, Patch, Snapshot, Status, Store, User, admission, managed,
-    object::{deleting, entry, list, text, uid},
+    object::{deleting, entry, list, number, text, uid},
     schema, time,
 };
 
@@ -50,6 +52,31 @@ pub struct Preconditions {
     pub uid: Option<String>,
     /// Resource version.
     pub version: Option<String>,
+    /// What is to become of those that it owns. (Of all that a deletion says, this is no condition.)
+    pub propagation: Propagation,
+}
+
+/// What becomes of an object's dependents when it is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Propagation {
+    /// They go after it.
+    #[default]
+    Background,
+    /// They go before it.
+    Foreground,
+    /// They stay.
+    Orphan,
+}
+
+impl Propagation {
+    /// The finalizer by which the garbage collector knows.
+    pub fn finalizer(self) -> Option<&'static str> {
+        match self {
+            Self::Background => None,
+            Self::Foreground => Some("foregroundDeletion"),
+            Self::Orphan => Some("orphan"),
+        }
+    }
 }
 
 /// An API server with all that it stores.
@@ -72,6 +99,11 @@ impl Server {
     /// What is stored.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// What happens now was asked for at this time; none: now.
+    pub fn late(&mut self, asked: Option<Timestamp>) {
+        self.store.asked(asked);
     }
 
     /// Forgets the history.
@@ -109,6 +141,7 @@ impl Server {
         let (api_version, kind_name) = (kind.api_version(), served.kind);
         object["apiVersion"] = api_version.into();
         object["kind"] = kind_name.into();
+        stored::is_meant(&Key::new(kind, namespace, super::object::name(&object)), &object)?;
         let metadata = entry(&mut object, "metadata");
         if let (None, Some(Value::String(base))) = (metadata.get("name"), metadata.get("generateName")) {
             metadata.insert("name".into(), format!("{base}{}", suffix(number)).into());
@@ -118,7 +151,7 @@ impl Server {
         }
         metadata.insert("uid".into(), format!("00000000-0000-4000-8000-{number:012x}").into());
         metadata.insert("creationTimestamp".into(), time(self.now));
-        for field in ["resourceVersion", "deletionTimestamp", "managedFields", "generation"] {
+        for field in ["resourceVersion", "deletionTimestamp", "managedFields"] {
             metadata.remove(field);
         }
         if served.generation {
@@ -141,8 +174,9 @@ impl Server {
         if served.namespaced && self.store.objects().get(&home).is_none() {
             return Err(Status::not_found(&home));
         }
-        if self.store.objects().get(&key).is_some() {
-            return Err(Status::already_exists(&key));
+        if let Some(there) = self.store.objects().get(&key) {
+            let status = Status::already_exists(&key);
+            return Err(if deleting(there) { status.because("object is being deleted") } else { status });
         }
         self.admit(caller, &key, Part::Main, None, &mut object)?;
         if managed::kept(kind) {
@@ -164,26 +198,18 @@ impl Server {
     ) -> Result<Arc<Object>, Status> {
         let before = self.get(key)?;
         let mut after = change(&before)?;
-        let asked = &after["metadata"]["resourceVersion"];
-        if !asked.is_null() && *asked != before["metadata"]["resourceVersion"] {
-            return Err(Status::conflict(key));
-        }
-        let asked = &after["metadata"]["uid"];
-        if !asked.is_null() && *asked != before["metadata"]["uid"] {
-            let why = format!(
-                "Precondition failed: UID in precondition: {}, UID in object meta: {}",
-                text(asked),
-                uid(&before)
-            );
-            return Err(Status::unfulfilled(key, &why));
-        }
-        keep(&before, &mut after, key, part);
+        stored::is_meant(key, &after)?;
+        stored::is_current(key, &before, &after)?;
+        stored::keep(&before, &mut after, key, part);
         self.admit(caller, key, part, Some(&before), &mut after)?;
         if after == *before.value() {
             return Ok(before);
         }
         let served = key.kind.served();
-        if served.generation && grows(&before, &after) {
+        let annotated = key.kind == Kind::Deployment
+            && part == Part::Main
+            && before["metadata"]["annotations"] != after["metadata"]["annotations"];
+        if served.generation && (annotated || stored::grows(&before, &after)) {
             let generation = before["metadata"]["generation"].as_i64().unwrap_or_default() + 1;
             after["metadata"]["generation"] = generation.into();
         }
@@ -191,11 +217,19 @@ impl Server {
             managed::record(&before, &mut after, &caller.manager, self.now);
         }
         if deleting(&after) && list(&after["metadata"]["finalizers"]).is_empty() && key.kind != Kind::Pod {
-            let last = self.put(key, after, caller);
-            self.remove(key, caller);
-            return Ok(last);
+            self.remove_as(key, Some(after.clone()), caller);
+            return Ok(Arc::new(Object::new(after, before.version())));
         }
         Ok(self.put(key, after, caller))
+    }
+
+    /// Replaces an object as a whole.
+    ///
+    /// # Errors
+    /// As [`Server::update`].
+    pub fn replace(&mut self, caller: &Caller, key: &Key, part: Part, object: Value) -> Result<Arc<Object>, Status> {
+        stored::is_meant(key, &object)?;
+        self.update(caller, key, part, |_| Ok(object))
     }
 
     /// Patches an object.
@@ -222,20 +256,26 @@ impl Server {
     ) -> Result<Option<Arc<Object>>, Status> {
         let before = self.get(key)?;
         let version = text(&before["metadata"]["resourceVersion"]);
-        let checks = [("UID", &conditions.uid, uid(&before)), ("ResourceVersion", &conditions.version, version)];
-        for (what, wanted, found) in checks {
+        let checks = [
+            ("UID", &conditions.uid, uid(&before), "deleted and then recreated"),
+            ("ResourceVersion", &conditions.version, version, "modified"),
+        ];
+        for (what, wanted, found, meanwhile) in checks {
             if let Some(wanted) = wanted.as_deref().filter(|wanted| *wanted != found) {
-                let why =
-                    format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
-                return Err(Status::unfulfilled(key, &why));
+                let why = format!(
+                    "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object \
+                     might have been {meanwhile}"
+                );
+                return Err(Status::unmet(key, &why));
             }
         }
         let grace = match key.kind {
             Kind::Pod => grace.unwrap_or(30),
             _ => 0,
         };
+        let propagation = conditions.propagation.finalizer().filter(|_| key.kind != Kind::Pod);
         let finalizers = !list(&before["metadata"]["finalizers"]).is_empty();
-        if grace == 0 && !finalizers {
+        if grace == 0 && !finalizers && propagation.is_none() {
             self.remove(key, caller);
             return Ok(None);
         }
@@ -243,6 +283,11 @@ impl Server {
             return Ok(Some(before));
         }
         let mut after = before.value().clone();
+        if let Some(finalizer) = propagation {
+            let mut finalizers = list(&after["metadata"]["finalizers"]).to_vec();
+            finalizers.push(finalizer.into());
+            after["metadata"]["finalizers"] = finalizers.into();
+        }
         after["metadata"]["deletionTimestamp"] = time(self.now);
         after["metadata"]["deletionGracePeriodSeconds"] = grace.into();
         if let (true, Some(generation)) = (key.kind.served().generation, before["metadata"]["generation"].as_i64()) {
@@ -263,7 +308,7 @@ impl Server {
         if part == Part::Main {
             admission::admit(self.store.objects(), caller, key, before, after)?;
         }
-        tidy(&mut after["metadata"]);
+        stored::normalize(key, after);
         Ok(())
     }
 
@@ -275,8 +320,13 @@ impl Server {
     }
 
     fn remove(&mut self, key: &Key, caller: &Caller) {
+        self.remove_as(key, None, caller);
+    }
+
+    /// With what it was at last, where the request that ends it changes it, too.
+    fn remove_as(&mut self, key: &Key, last: Option<Value>, caller: &Caller) {
         let before = self.store.objects().clone();
-        if let Some(change) = self.store.remove(key, &caller.manager, self.now) {
+        if let Some(change) = self.store.remove(key, last, &caller.manager, self.now) {
             self.tell(&change, &before);
         }
     }
@@ -285,70 +335,6 @@ impl Server {
         let after = self.store.objects().clone();
         for observer in &mut self.observers {
             observer.changed(change, before, &after);
-        }
-    }
-}
-
-/// What a request cannot change, whatever it says.
-fn keep(before: &Value, after: &mut Value, key: &Key, part: Part) {
-    let served = key.kind.served();
-    if part == Part::Status {
-        let status = after["status"].take();
-        after.clone_from(before);
-        set(after, "status", &status);
-        return;
-    }
-    for field in ["apiVersion", "kind"] {
-        set(after, field, &before[field]);
-    }
-    if served.status {
-        set(after, "status", &before["status"]);
-    }
-    let kept = [
-        "name",
-        "namespace",
-        "uid",
-        "resourceVersion",
-        "creationTimestamp",
-        "generation",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "managedFields",
-    ];
-    for field in kept {
-        set(&mut after["metadata"], field, &before["metadata"][field]);
-    }
-}
-
-fn set(object: &mut Value, field: &str, value: &Value) {
-    let Value::Object(object) = object else { return };
-    if value.is_null() {
-        object.remove(field);
-    } else {
-        object.insert(field.into(), value.clone());
-    }
-}
-
-/// Whether anything has changed but metadata and status.
-fn grows(before: &Value, after: &Value) -> bool {
-    let (Value::Object(before), Value::Object(after)) = (before, after) else { return false };
-    let own = |key: &&String| !matches!(key.as_str(), "metadata" | "status");
-    after.keys().filter(own).any(|key| before.get(key) != after.get(key))
-        || before.keys().filter(own).any(|key| !after.contains_key(key))
-}
-
-/// Empty maps and lists in metadata are not kept.
-fn tidy(metadata: &mut Value) {
-    let Value::Object(metadata) = metadata else { return };
-    for field in ["labels", "annotations", "ownerReferences", "finalizers"] {
-        let empty = match metadata.get(field) {
-            Some(Value::Object(map)) => map.is_empty(),
-            Some(Value::Array(list)) => list.is_empty(),
-            Some(Value::Null) => true,
-            Some(Value::Bool(_) | Value::Number(_) | Value::String(_)) | None => false,
-        };
-        if empty {
-            metadata.remove(field);
         }
     }
 }
@@ -375,12 +361,15 @@ pub mod scale {
     /// As it is read.
     pub fn of(object: &Value) -> Value {
         let metadata = &object["metadata"];
+        let replicas = object["spec"]["replicas"].as_i64().filter(|replicas| *replicas > 0);
+        // None is left out, as Go does.
+        let spec = replicas.map_or_else(|| json!({}), |replicas| json!({"replicas": replicas}));
         json!({
             "apiVersion": "autoscaling/v1", "kind": "Scale",
             "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"],
                 "resourceVersion": metadata["resourceVersion"]},
-            "spec": {"replicas": object["spec"]["replicas"]},
-            "status": {"replicas": object["status"]["replicas"]},
+            "spec": spec,
+            "status": {"replicas": number(&object["status"]["replicas"])},
         })
     }
 
@@ -388,7 +377,7 @@ pub mod scale {
     pub fn set(object: &Value, scale: &Value) -> Value {
         let mut object = object.clone();
         object["metadata"]["resourceVersion"] = scale["metadata"]["resourceVersion"].clone();
-        object["spec"]["replicas"] = scale["spec"]["replicas"].clone();
+        object["spec"]["replicas"] = number(&scale["spec"]["replicas"]).into();
         object
     }
 }

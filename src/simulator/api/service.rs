@@ -123,9 +123,12 @@ impl Service {
         match disposition {
             Disposition::Pass => Ok(self.answer(method, call, body)),
             Disposition::Delay(time) => {
+                let asked = self.shared.clock().now();
                 sleep(time).await;
+                self.link.delayed(asked);
                 let answer = self.answer(method, call, body);
                 sleep(time).await;
+                self.link.delayed(asked);
                 Ok(answer)
             }
             Disposition::Refuse(status, again) => {
@@ -169,7 +172,9 @@ impl Service {
 
     fn answer(&self, method: &str, call: Call, body: &Bytes) -> Answer {
         let place = format!("{} {} {}", call.verb.word(), call.key, call.subresource);
+        self.shared.lock().late(self.link.asked());
         let answer = self.perform(call);
+        self.shared.lock().late(None);
         let (code, sent) = match &answer {
             Ok(Done::Object(code, json)) => (*code, json.clone()),
             Ok(Done::Stream(_)) => (200, Bytes::new()),
@@ -205,7 +210,8 @@ impl Service {
             caller.manager = manager.into();
         }
         let part = match call.subresource.as_str() {
-            "" | "scale" => Part::Main,
+            "" => Part::Main,
+            "scale" if call.key.kind.served().scale() => Part::Main,
             "status" if call.key.kind.served().status => Part::Status,
             _ => return Err(Status::unknown_place()),
         };
@@ -220,11 +226,15 @@ impl Service {
                 drop(server);
                 let time = Duration::from_secs(seconds);
                 let events =
-                    watch::events(self.shared.clone(), self.link.clone(), scope(selector), from, time, initial)?;
+                    watch::events(self.shared.clone(), self.link.clone(), scope(selector), from, time, initial);
                 let body = StreamBody::new(events.map(|event| event.map_err(BoxError::from))).boxed_unsync();
                 return Ok(Done::Stream(Response::new(body)));
             }
             Verb::Create(object) => {
+                if !object["metadata"]["resourceVersion"].is_null() {
+                    let why = "resourceVersion should not be set on objects to be created";
+                    return Err(Status::new(500, "", why));
+                }
                 let object = server.create(&caller, key.kind, &key.namespace, object)?;
                 return Ok(Done::Object(201, object.json()));
             }
@@ -235,12 +245,20 @@ impl Service {
                 let scale = patch.apply(&key, &scale::of(object))?;
                 Ok(scale::set(object, &scale))
             })?,
-            Verb::Replace(object) => server.update(&caller, &key, part, |_| Ok(object))?,
-            Verb::Patch(patch) => server.patch(&caller, &key, part, &patch)?,
+            Verb::Replace(object) => server.replace(&caller, &key, part, object)?,
+            Verb::Patch(patch) => {
+                let new = server.get(&key).is_err();
+                let object = server.patch(&caller, &key, part, &patch)?;
+                return Ok(Done::Object(if new { 201 } else { 200 }, object.json()));
+            }
             Verb::Delete(conditions, grace) => {
                 let before = server.get(&key)?;
                 let left = server.delete(&caller, &key, &conditions, grace)?;
-                return Ok(Done::Object(200, left.map_or_else(|| farewell(&key, &before), |left| left.json())));
+                let version = server.store().version();
+                return Ok(Done::Object(
+                    200,
+                    left.map_or_else(|| farewell(&key, &before, version), |left| left.json()),
+                ));
             }
         };
         Ok(Done::Object(200, if scaled { scale::of(&object).to_string().into() } else { object.json() }))
@@ -280,10 +298,12 @@ fn list(server: &Server, scope: &watch::Scope, behind: Duration) -> Done {
     Done::Object(200, text.into())
 }
 
-/// What the API server says of an object that is gone at once. Of Services it gives the object instead.
-fn farewell(key: &super::Key, before: &super::Object) -> Bytes {
+/// What the API server says of an object that is gone at once. Of Services it gives the object instead, at the version of its end.
+fn farewell(key: &super::Key, before: &super::Object, version: u64) -> Bytes {
     if key.kind == Kind::Service {
-        return before.json();
+        let mut last = before.value().clone();
+        last["metadata"]["resourceVersion"] = version.to_string().into();
+        return last.to_string().into();
     }
     let served = key.kind.served();
     let details =

@@ -47,6 +47,26 @@ impl Status {
         )
     }
 
+    /// The same, for a reason that is told first.
+    pub fn because(mut self, why: &str) -> Self {
+        self.message = format!("{why}: {}", self.message);
+        self
+    }
+
+    /// A condition of a deletion does not hold. The real one says the kind where it should say the plural.
+    pub fn unmet(key: &Key, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {} \"{}\": {why}", key.kind.qualified_kind(), key.name);
+        Self::new(409, "Conflict", message).about(key)
+    }
+
+    /// An update does not say on which version it was decided.
+    pub fn invalid_version(key: &Key, why: &str) -> Self {
+        let mut status = Self::invalid(key, &[("metadata.resourceVersion".into(), why.into())]);
+        status.message =
+            format!("{} \"{}\" is invalid: metadata.resourceVersion: {why}", key.kind.qualified(), key.name);
+        status
+    }
+
     /// A condition of the request does not hold.
     pub fn unfulfilled(key: &Key, why: &str) -> Self {
         let message = format!("Operation cannot be fulfilled on {} \"{}\": {why}", key.kind.qualified(), key.name);
@@ -56,7 +76,7 @@ impl Status {
     /// The object is not as its kind has to be; each cause is a field and a sentence.
     pub fn invalid(key: &Key, causes: &[(String, String)]) -> Self {
         let all: Vec<String> = causes.iter().map(|(field, message)| format!("{field}: {message}")).collect();
-        let kind = key.kind.served().kind;
+        let kind = key.kind.qualified_kind();
         let all = if all.len() == 1 { all.concat() } else { format!("[{}]", all.join(", ")) };
         let mut status = Self::new(422, "Invalid", format!("{kind} \"{}\" is invalid: {all}", key.name)).about(key);
         let causes = causes
@@ -73,12 +93,11 @@ impl Status {
 
     /// An admission policy says no.
     pub fn denied(key: &Key, policy: &str, message: &str) -> Self {
-        let message = format!(
-            "{} \"{}\" is forbidden: ValidatingAdmissionPolicy '{policy}' with binding '{policy}' denied request: {message}",
-            key.kind.qualified(),
-            key.name
-        );
-        Self::new(403, "Forbidden", message).about(key)
+        let why = format!("ValidatingAdmissionPolicy '{policy}' with binding '{policy}' denied request: {message}");
+        let message = format!("{} \"{}\" is forbidden: {why}", key.kind.qualified(), key.name);
+        let mut status = Self::new(403, "Forbidden", message).about(key);
+        status.details["causes"] = json!([{"message": why}]);
+        status
     }
 
     /// The request cannot be read.

@@ -46,6 +46,8 @@ pub struct Change {
     pub version: u64,
     /// When.
     pub at: Timestamp,
+    /// When it was asked for, where the request was long on its way.
+    pub asked: Timestamp,
     /// Which object.
     pub key: Key,
     /// Who has changed it.
@@ -58,11 +60,15 @@ pub struct Change {
     pub gone: bool,
 }
 
+/// As a young cluster's; nothing is known of what was before.
+const FIRST: u64 = 100;
+
 /// The objects and their history.
 #[derive(Debug)]
 pub struct Store {
     objects: Snapshot,
     version: u64,
+    asked: Option<Timestamp>,
     history: BTreeMap<Kind, History>,
     /// Tells of changes of any kind; each history has a channel of its own, too, so that watches wake for what concerns them only.
     changed: News,
@@ -80,9 +86,12 @@ impl Default for Store {
     fn default() -> Self {
         Self {
             objects: Snapshot::default(),
-            // As a young cluster's.
-            version: 100,
-            history: Kind::ALL.into_iter().map(|kind| (kind, History::default())).collect(),
+            version: FIRST,
+            asked: None,
+            history: Kind::ALL
+                .into_iter()
+                .map(|kind| (kind, History { compacted: FIRST, ..History::default() }))
+                .collect(),
             changed: News::default(),
         }
     }
@@ -99,6 +108,11 @@ impl Store {
         self.version
     }
 
+    /// From now on changes were asked for at this time; none: when they are made.
+    pub fn asked(&mut self, at: Option<Timestamp>) {
+        self.asked = at;
+    }
+
     /// Tells of each change.
     pub fn subscribe(&self) -> Listener {
         self.changed.subscribe()
@@ -113,15 +127,33 @@ impl Store {
     pub fn put(&mut self, key: &Key, value: Value, by: &Arc<str>, at: Timestamp) -> Change {
         let object = self.stamp(value);
         let before = Arc::make_mut(&mut self.objects.0).insert(key.clone(), object.clone());
-        self.record(Change { version: self.version, at, key: key.clone(), by: by.clone(), before, object, gone: false })
+        self.record(Change {
+            version: self.version,
+            at,
+            asked: self.asked.unwrap_or(at),
+            key: key.clone(),
+            by: by.clone(),
+            before,
+            object,
+            gone: false,
+        })
     }
 
-    /// Removes an object, if it is there.
-    pub fn remove(&mut self, key: &Key, by: &Arc<str>, at: Timestamp) -> Option<Change> {
+    /// Removes an object, if it is there; `last` is what it was at its end, where that is not what is stored.
+    pub fn remove(&mut self, key: &Key, last: Option<Value>, by: &Arc<str>, at: Timestamp) -> Option<Change> {
         let before = Arc::make_mut(&mut self.objects.0).remove(key)?;
-        let object = self.stamp(before.value().clone());
+        let object = self.stamp(last.unwrap_or_else(|| before.value().clone()));
         let (version, before) = (self.version, Some(before));
-        Some(self.record(Change { version, at, key: key.clone(), by: by.clone(), before, object, gone: true }))
+        Some(self.record(Change {
+            version,
+            at,
+            asked: self.asked.unwrap_or(at),
+            key: key.clone(),
+            by: by.clone(),
+            before,
+            object,
+            gone: true,
+        }))
     }
 
     fn stamp(&mut self, mut value: Value) -> Arc<Object> {
@@ -136,6 +168,11 @@ impl Store {
         history.changed.tell();
         self.changed.tell();
         change
+    }
+
+    /// Everything that has ever happened to a kind, whatever clients may still ask for.
+    pub fn history(&self, kind: Kind) -> &[Change] {
+        self.history.get(&kind).map_or(&[], |history| &history.changes)
     }
 
     /// What has happened to a kind after this version.
@@ -161,7 +198,8 @@ impl Store {
             .map(|(key, o)| (key.clone(), o.clone()))
             .collect();
         let Some(history) = self.history.get(&kind) else { return (Vec::new(), self.version) };
-        let from = history.changes.partition_point(|change| change.at <= until);
+        let known = |change: &Change| change.at <= until || change.version <= history.compacted;
+        let from = history.changes.partition_point(known);
         let later = history.changes.get(from..).unwrap_or_default();
         for change in later.iter().rev() {
             match &change.before {
@@ -181,7 +219,6 @@ impl Store {
     pub fn compact(&mut self) {
         for history in self.history.values_mut() {
             history.compacted = self.version;
-            history.changes.clear();
             history.changed.tell();
         }
     }

@@ -99,9 +99,6 @@ struct Watching {
 }
 
 /// The events after a resource version, or, without one, everything that there is and then its changes.
-///
-/// # Errors
-/// 410 when the version is forgotten.
 pub(super) fn events(
     shared: Shared,
     link: Link,
@@ -109,29 +106,32 @@ pub(super) fn events(
     from: Option<u64>,
     time: Duration,
     initial: bool,
-) -> Result<impl Stream<Item = io::Result<Frame<Bytes>>> + Send, Status> {
+) -> impl Stream<Item = io::Result<Frame<Bytes>>> + Send {
     let behind = link.behind();
-    let (changed, version, mut ready) = {
+    let (changed, version, expired, mut ready) = {
         let server = shared.lock();
-        if let Some(from) = from {
-            server.store().since(scope.key.kind, from)?;
+        let mut ready = VecDeque::new();
+        let expired = from.and_then(|from| server.store().since(scope.key.kind, from).err());
+        let mut version = server.store().version();
+        if from.is_none() {
+            let (objects, of) = scope.list(&server, behind);
+            ready.extend(objects.iter().map(|object| line("ADDED", &object.json())));
+            version = of;
         }
-        let (objects, version) = match from {
-            None => scope.list(&server, behind),
-            Some(from) => (Vec::new(), from),
-        };
-        let ready: VecDeque<Bytes> = objects.iter().map(|object| line("ADDED", &object.json())).collect();
-        (server.store().subscribe_to(scope.key.kind), version, ready)
+        ready.extend(expired.as_ref().map(gone));
+        (server.store().subscribe_to(scope.key.kind), version, expired.is_some(), ready)
     };
     if initial {
         ready.push_back(bookmark(&scope, version, true));
     }
     let until = Instant::now() + time;
     let behind = Instant::now() + behind.min(CATCHES_UP);
-    let watching = Watching { shared, link, scope, at: version, until, changed, ready, behind, over: None };
-    Ok(stream::unfold(watching, |mut watching| async move {
+    let at = from.unwrap_or(version);
+    let over = expired.then_some(End::Closed);
+    let watching = Watching { shared, link, scope, at, until, changed, ready, behind, over };
+    stream::unfold(watching, |mut watching| async move {
         watching.next().await.map(|bytes| (bytes.map(Frame::data), watching))
-    }))
+    })
 }
 
 impl Watching {
@@ -191,7 +191,7 @@ impl Watching {
                     Delivery::Expired => {
                         self.over = Some(End::Closed);
                         let expired = Status::expired(self.at, last.version);
-                        self.ready.push_back(line("ERROR", expired.body().to_string().as_bytes()));
+                        self.ready.push_back(gone(&expired));
                         return;
                     }
                     Delivery::Plain => told(changes),
@@ -205,10 +205,15 @@ impl Watching {
             }
             Err(expired) => {
                 self.over = Some(End::Closed);
-                self.ready.push_back(line("ERROR", expired.body().to_string().as_bytes()));
+                self.ready.push_back(gone(&expired));
             }
         }
     }
+}
+
+/// How a watch tells that its version is forgotten: the request itself is answered with 200.
+fn gone(expired: &Status) -> Bytes {
+    line("ERROR", expired.body().to_string().as_bytes())
 }
 
 fn bookmark(scope: &Scope, version: u64, initial: bool) -> Bytes {

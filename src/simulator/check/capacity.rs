@@ -73,8 +73,10 @@ impl Checker for Flips {
         let before = change.before.as_ref()?;
         let ours =
             scene.work.services.as_ref().is_some_and(|(stable, canary)| [stable, canary].contains(&&change.key.name));
+        // With none asked for, nobody is to be served.
         if change.key.kind != Kind::Service
             || !ours
+            || scene.is.replicas() == 0
             || !scene.work.routed()
             || scene.memory.hurt
             || scene.author != Author::Operator

@@ -150,7 +150,8 @@ fn closed(scene: &Scene<'_>) -> Option<String> {
         return None;
     }
     // Closed at both ends of the time in which the operator may not have noticed.
-    let message = window(scene, now - scene.memory.known_after)?;
+    let late = scene.change.at.duration_since(scene.change.asked);
+    let message = window(scene, now - late - scene.memory.known_after)?;
     window(scene, now).map(|_| message)
 }
 

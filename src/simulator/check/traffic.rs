@@ -9,7 +9,7 @@ use super::Work;
 use crate::{
     api::{
         Key, Kind, Object, Snapshot,
-        object::{deleting, list, name, number, text},
+        object::{controlled_by, deleting, list, name, number, text, uid},
         selects_plain,
     },
     world::is_ready,
@@ -43,10 +43,12 @@ impl<'a> Traffic<'a> {
         self.work.find(self.objects).map_or(0, |deployment| deployment["spec"]["replicas"].as_i64().unwrap_or(1))
     }
 
-    /// Whether a version has its Deployment and its ReplicaSet still; without them its pods are about to go.
+    /// Whether a version has its Deployment and its ReplicaSet still, and both belong together; without them its pods are about to go.
     pub fn stands(&self, hash: &str) -> bool {
-        self.work.find(self.objects).is_some()
-            && self.get(Kind::ReplicaSet, &format!("{}-{hash}", self.work.deployment())).is_some()
+        let Some(deployment) = self.work.find(self.objects) else { return false };
+        let set = self.get(Kind::ReplicaSet, &format!("{}-{hash}", self.work.deployment()));
+        let owners = set.map(|set| list(&set["metadata"]["ownerReferences"]));
+        owners.is_some_and(|owners| owners.is_empty() || owners.iter().any(|owner| owner["uid"] == uid(deployment)))
     }
 
     /// Ready pods of a version.
@@ -137,10 +139,10 @@ impl<'a> Traffic<'a> {
     /// Names of the active ReplicaSets that the Deployment controls.
     pub fn active(&self) -> Vec<&'a str> {
         let Some(deployment) = self.work.find(self.objects) else { return Vec::new() };
-        let uid = crate::api::object::uid(deployment);
+        let uid = uid(deployment);
         let namespace: &'a str = self.work.namespace();
         let sets = self.objects.within(Kind::ReplicaSet, namespace);
-        let own = sets.filter(|set| crate::api::object::controlled_by(set, uid) && Self::size(set) > 0);
+        let own = sets.filter(|set| controlled_by(set, uid) && Self::size(set) > 0);
         own.map(|set| name(set)).collect()
     }
 }

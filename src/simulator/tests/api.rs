@@ -151,7 +151,8 @@ fn a_watch_tells_what_enters_and_leaves_its_selection_and_lists_again_after_comp
         assert!(matches!(events.try_next().await.unwrap(), Some(WatchEvent::Added(_))));
         assert!(matches!(events.try_next().await.unwrap(), Some(WatchEvent::Deleted(_))));
         shared.lock().compact();
-        let late = refusal(services.watch(&WatchParams::default(), &version).await.map(|_| ()));
+        let mut late = pin!(services.watch(&WatchParams::default(), &version).await.unwrap());
+        let Some(WatchEvent::Error(late)) = late.try_next().await.unwrap() else { panic!("it goes on") };
         assert_eq!((late.code, late.reason.as_str()), (410, "Expired"));
     });
 }

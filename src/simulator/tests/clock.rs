@@ -101,7 +101,7 @@ fn check_night(begins: &str, freeze: Option<(&str, &str)>) {
         sim.until("promoted", Duration::from_secs(2400), |objects| at(objects, "Stable", "2.0.0")).await?;
         assert_eq!(sim.report.violations(), []);
         let server = sim.shared.lock();
-        let grows = server.store().since(Kind::Release, 0).unwrap().iter().filter(|change| {
+        let grows = server.store().history(Kind::Release).iter().filter(|change| {
             let desired =
                 |release: &serde_json::Value| release["status"]["weight"]["desired"].as_u64().unwrap_or_default();
             change.before.as_ref().is_some_and(|before| desired(&change.object) > desired(before))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{Result, STEPS, at, plot, release};
 use lockkeeper_simulator::{
-    api::{Kind, Snapshot},
+    api::{Call, Disposition, Kind, Snapshot, Status, Verb},
     run::{Leads, Sim, many, shop},
     world::{Act, Script, When, people},
 };
@@ -161,4 +161,43 @@ fn two_operators_that_both_believe_they_lead_do_not_act_twice() -> Result {
         assert_eq!(told, 1, "published once");
         Ok(())
     })
+}
+
+/// Lists work, and watches of everything but Releases: what its cache knows of those stays as it was at the start.
+fn without_news_of_releases(call: &Call, _: u64, _: u64) -> Disposition {
+    if matches!(call.verb, Verb::Watch { .. }) && call.key.kind == Kind::Release {
+        return Disposition::Refuse(Status::new(503, "ServiceUnavailable", "simulated"), None);
+    }
+    Disposition::Pass
+}
+
+/// Two processes, of which the second knows nothing newer of the Release than that 1.0.0 was stable; it would unpin and delete what the
+/// other one has made.
+async fn with_an_old_release(sim: &mut Sim, leads: [Leads; 2]) -> Result {
+    let limit = Duration::from_secs(1200);
+    let clock = sim.shared.clock().clone();
+    let [first, second] = leads;
+    let first = sim.start_as(first, clock.clone())?;
+    sim.until("stable", limit, |objects| at(objects, "Stable", "1.0.0")).await?;
+    sim.next_fault(without_news_of_releases);
+    sim.start_as(second, clock)?;
+    sim.until("exposed", limit, exposed).await?;
+    sim.kill(first);
+    // More than a Lease lasts, and shorter than the pause of the step.
+    sim.pass(Duration::from_secs(25)).await?;
+    assert!(exposed(sim.shared.lock().store().objects()), "nothing has happened to it");
+    sim.calm();
+    sim.until("promoted", limit, promoted).await?;
+    sim.pass(Duration::from_secs(60)).await?;
+    assert_eq!(sim.report.violations(), []);
+    Ok(())
+}
+
+#[test]
+fn a_new_leader_whose_release_is_old_writes_nothing() -> Result {
+    let elected = |name: &str| Leads::Elected(name.into());
+    for leads in [[elected("first"), elected("second")], [Leads::Always, Leads::Always]] {
+        Sim::play(plot(7, STEPS), async |sim: &mut Sim| with_an_old_release(sim, leads).await)?;
+    }
+    Ok(())
 }

@@ -23,24 +23,34 @@ use crate::api::{
 const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 const MAX: &str = "deployment.kubernetes.io/max-replicas";
 const REVISION: &str = "deployment.kubernetes.io/revision";
+const HISTORY: &str = "deployment.kubernetes.io/revision-history";
+/// Annotations that a ReplicaSet does not take over from its Deployment.
+const OWN: [&str; 5] = [DESIRED, MAX, REVISION, HISTORY, "kubectl.kubernetes.io/last-applied-configuration"];
 
 /// One look at one Deployment.
 struct Look {
     deployment: Value,
+    /// Its status as the API server has it; that of the copy may be further.
+    written: Value,
     /// The ReplicaSets that it controls, the oldest first.
     sets: Vec<Value>,
+    /// Names that are taken by others.
+    taken: Vec<String>,
     now: Timestamp,
     edits: Vec<Edit>,
 }
 
 /// What the controller does about a Deployment, of all ReplicaSets of its namespace.
 pub fn sync(deployment: &Value, sets: &[Arc<Object>], now: Timestamp) -> Vec<Edit> {
-    let mut look = Look { deployment: deployment.clone(), sets: Vec::new(), now, edits: Vec::new() };
+    let written = deployment["status"].clone();
+    let (sets_of_it, taken, edits) = (Vec::new(), Vec::new(), Vec::new());
+    let mut look = Look { deployment: deployment.clone(), written, sets: sets_of_it, taken, now, edits };
     look.claim(sets);
     if deleting(deployment) {
         look.report(None);
         return look.edits;
     }
+    look.note_pause();
     if look.deployment["spec"]["paused"] == true || look.is_scaled() {
         let new = look.find_new().map(|at| look.revise(at));
         look.scale(new);
@@ -61,6 +71,9 @@ impl Look {
 
     /// How many pods more there may be, and how many less.
     fn room(&self) -> (i64, i64) {
+        if self.recreates() {
+            return (0, 0);
+        }
         let rolling = &self.deployment["spec"]["strategy"]["rollingUpdate"];
         let part = |value: &Value, up: bool| match value {
             Value::String(percent) => {
@@ -77,6 +90,10 @@ impl Look {
         let (surge, unavailable) = (part(&rolling["maxSurge"], true), part(&rolling["maxUnavailable"], false));
         // Something has to move.
         if surge == 0 && unavailable == 0 { (0, 1) } else { (surge, unavailable) }
+    }
+
+    fn recreates(&self) -> bool {
+        self.deployment["spec"]["strategy"]["type"] == "Recreate"
     }
 
     fn surge(&self) -> i64 {
@@ -133,9 +150,18 @@ impl Look {
         let newest = self.old(Some(at)).into_iter().map(|old| revision(&self.sets[old])).max().unwrap_or_default() + 1;
         let own = revision(&self.sets[at]);
         let minimum = self.deployment["spec"]["minReadySeconds"].clone();
+        let copied = self.deployment["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+        let copied = copied.into_iter().filter(|(key, _)| !OWN.contains(&key.as_str()));
         self.change(at, |set| {
+            let annotations = entry(&mut set["metadata"], "annotations");
+            annotations.extend(copied);
             if own < newest {
-                entry(&mut set["metadata"], "annotations").insert(REVISION.into(), newest.to_string().into());
+                if own > 0 {
+                    let before = annotations.get(HISTORY).map_or("", text);
+                    let history = if before.is_empty() { own.to_string() } else { format!("{before},{own}") };
+                    annotations.insert(HISTORY.into(), history.into());
+                }
+                annotations.insert(REVISION.into(), newest.to_string().into());
             }
             if number(&set["spec"]["minReadySeconds"]) != number(&minimum) {
                 set["spec"]["minReadySeconds"] = minimum;
@@ -144,8 +170,8 @@ impl Look {
         let wanted = self.sets[at]["metadata"]["annotations"][REVISION].clone();
         if self.deployment["metadata"]["annotations"][REVISION] != wanted {
             entry(&mut self.deployment["metadata"], "annotations").insert(REVISION.into(), wanted);
-            self.edits.push(Edit::Update(Kind::Deployment, self.deployment.clone()));
-            entry(&mut self.deployment, "metadata").remove("resourceVersion");
+            // Together with the status, so that it is no new generation.
+            self.write_status();
         }
         at
     }
@@ -206,7 +232,8 @@ impl Actor for DeploymentController {
                 turn.server.store().objects().within(Kind::ReplicaSet, namespace(&deployment)).cloned().collect();
             Edit::apply_all(sync(&deployment, &sets, turn.now), turn.server, &self.0);
         }
-        None
+        let deployments = turn.server.store().objects().of(Kind::Deployment);
+        deployments.filter_map(|deployment| status::due(deployment)).filter(|due| *due > turn.now).min()
     }
 }
 

@@ -39,7 +39,7 @@ impl Edit {
                 server.update(caller, &key(kind, &object), Part::Status, |_| Ok(object)).map(drop)
             }
             Self::Delete(kind, object) => {
-                let conditions = Preconditions { uid: Some(uid(&object).into()), version: None };
+                let conditions = Preconditions { uid: Some(uid(&object).into()), ..Preconditions::default() };
                 server.delete(caller, &key(kind, &object), &conditions, None).map(drop)
             }
         }

@@ -25,11 +25,13 @@ pub fn sync(service: &Value, pods: &[Arc<Object>], slices: &[Arc<Object>]) -> Op
     let known = slices.iter().find(|slice| {
         list(&slice["metadata"]["ownerReferences"]).iter().any(|owner| owner["uid"] == service["metadata"]["uid"])
     });
+    let ports = if endpoints.is_empty() { Vec::new() } else { ports(service) };
     match known {
-        Some(slice) if list(&slice["endpoints"]) == endpoints => None,
+        Some(slice) if list(&slice["endpoints"]) == endpoints && list(&slice["ports"]) == ports => None,
         Some(slice) => {
             let mut slice = slice.value().clone();
             slice["endpoints"] = endpoints.into();
+            slice["ports"] = ports.into();
             Some(Edit::Update(Kind::EndpointSlice, slice))
         }
         None => Some(Edit::Create(
@@ -41,10 +43,20 @@ pub fn sync(service: &Value, pods: &[Arc<Object>], slices: &[Arc<Object>]) -> Op
                     "ownerReferences": [{"apiVersion": "v1", "kind": "Service", "name": name(service), "uid": uid(service),
                         "controller": true, "blockOwnerDeletion": true}],
                 },
-                "addressType": "IPv4", "endpoints": endpoints, "ports": service["spec"]["ports"],
+                "addressType": "IPv4", "endpoints": endpoints, "ports": ports,
             }),
         )),
     }
+}
+
+/// Where pods listen. Named ports are not looked up.
+fn ports(service: &Value) -> Vec<Value> {
+    let ports = list(&service["spec"]["ports"]).iter().map(|port| {
+        let target = if port["targetPort"].is_null() { &port["port"] } else { &port["targetPort"] };
+        let protocol = port["protocol"].as_str().unwrap_or("TCP");
+        json!({"name": port["name"].as_str().unwrap_or_default(), "port": target, "protocol": protocol})
+    });
+    ports.collect()
 }
 
 fn endpoint(pod: &Value) -> Value {

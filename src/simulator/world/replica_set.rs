@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::{Actor, Edit, Turn};
 use crate::api::{
     Caller, Kind, Object, User,
-    object::{controlled_by, deleting, list, name, namespace, number, text, uid},
-    read_time,
+    object::{controlled_by, controller, deleting, list, name, namespace, number, text, uid},
+    read_time, selects,
 };
 
 /// Pods that are created or deleted in one look.
@@ -17,10 +17,9 @@ const BURST: usize = 500;
 
 /// What the controller does about a ReplicaSet, of all pods of its namespace, and when it has to look again by itself.
 pub fn sync(set: &Value, pods: &[Arc<Object>], now: Timestamp) -> (Vec<Edit>, Option<Timestamp>) {
-    let own = pods.iter().filter(|pod| controlled_by(pod, uid(set)) && !deleting(pod));
-    let mut own: Vec<&Arc<Object>> = own.collect();
-    let wanted = usize::try_from(set["spec"]["replicas"].as_i64().unwrap_or(1)).unwrap_or_default();
     let mut edits = Vec::new();
+    let mut own = claim(set, pods, &mut edits);
+    let wanted = usize::try_from(set["spec"]["replicas"].as_i64().unwrap_or(1)).unwrap_or_default();
     let (status, wake) = count(set, &own, now);
     if !deleting(set) {
         edits.extend((own.len()..wanted).take(BURST).map(|_| Edit::Create(Kind::Pod, pod(set))));
@@ -35,6 +34,40 @@ pub fn sync(set: &Value, pods: &[Arc<Object>], now: Timestamp) -> (Vec<Edit>, Op
         edits.push(Edit::Status(Kind::ReplicaSet, reported));
     }
     (edits, wake)
+}
+
+/// Its own pods; it adopts those that match and have no controller, and releases those that match no more.
+fn claim<'a>(set: &Value, pods: &'a [Arc<Object>], edits: &mut Vec<Edit>) -> Vec<&'a Arc<Object>> {
+    let mut own = Vec::new();
+    for pod in pods.iter().filter(|pod| !deleting(pod)) {
+        let matches = selects(&set["spec"]["selector"], &pod["metadata"]["labels"]);
+        let owners = list(&pod["metadata"]["ownerReferences"]);
+        match (controlled_by(pod, uid(set)), matches) {
+            (true, true) => own.push(pod),
+            (true, false) if !deleting(set) => {
+                let others = owners.iter().filter(|owner| owner["uid"] != set["metadata"]["uid"]).cloned();
+                edits.push(with_owners(pod, others.collect()));
+            }
+            (false, true) if controller(pod).is_none() && !deleting(set) => {
+                edits.push(with_owners(pod, owners.iter().cloned().chain([reference(set)]).collect()));
+                own.push(pod);
+            }
+            (true | false, false) | (false, true) => {}
+        }
+    }
+    own
+}
+
+fn with_owners(pod: &Object, owners: Vec<Value>) -> Edit {
+    let mut pod = pod.value().clone();
+    pod["metadata"]["ownerReferences"] = owners.into();
+    Edit::Update(Kind::Pod, pod)
+}
+
+/// The reference by which a ReplicaSet controls a pod.
+fn reference(set: &Value) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name(set), "uid": uid(set),
+        "controller": true, "blockOwnerDeletion": true})
 }
 
 fn count(set: &Value, pods: &[&Arc<Object>], now: Timestamp) -> (Value, Option<Timestamp>) {
@@ -74,8 +107,7 @@ fn pod(set: &Value) -> Value {
             "generateName": format!("{}-", name(set)).chars().take(58).collect::<String>(),
             "namespace": namespace(set), "labels": template["metadata"]["labels"],
             "annotations": template["metadata"]["annotations"],
-            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name(set), "uid": uid(set),
-                "controller": true, "blockOwnerDeletion": true}],
+            "ownerReferences": [reference(set)],
         },
         "spec": template["spec"],
     })

@@ -2,6 +2,8 @@
 
 mod traffic;
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use lockkeeper_api::{
     ReleaseStatus,
@@ -41,6 +43,8 @@ pub struct Watchman {
     disturbed: bool,
     /// Others have changed a route after the operator looked.
     raced: bool,
+    /// The fewest ready pods that must be behind the Services with traffic at any moment.
+    pub floor: usize,
 }
 
 impl Watchman {
@@ -94,6 +98,7 @@ impl Watchman {
         for (index, work) in self.works() {
             let (was, is) = (Traffic { cluster: before, work: &work }, Traffic { cluster: after, work: &work });
             self.exposure(index, &was, &is, Some(write), log);
+            self.floored(&is, log);
             self.starving(&was, &is, log);
             self.capacity(&was, write, log);
             self.flips(&was, &is, write, log);
@@ -112,8 +117,14 @@ impl Watchman {
                 self.exposure(index, &was, &is, None, log);
                 self.starving(&was, &is, log);
             }
+            self.floored(&is, log);
             self.killed(index, &is, before, log);
         }
+    }
+
+    /// The operator is away: what the controllers do meanwhile is none of its promises.
+    pub fn away(&mut self) {
+        self.disturbed = true;
     }
 
     /// When nothing more happens by itself: what others have hurt must be mended.
@@ -224,6 +235,16 @@ impl Watchman {
             if !self.hurt && !scaled_away {
                 broken(&format!("S2: requests to {service} reach no ready pod"), log);
             }
+        }
+    }
+
+    /// S2: as many pods as the Deployment asks for serve all the time, where a sentence says so.
+    fn floored(&self, is: &Traffic<'_>, log: &[String]) {
+        let Some(services) = &is.work.services else { return };
+        let services = if is.work.routed() { is.weighted(false) } else { vec![services.stable.clone()] };
+        let serving: BTreeSet<_> = services.iter().flat_map(|service| selected(is.cluster, service)).collect();
+        if serving.len() < self.floor {
+            broken(&format!("S2: {} pods serve, fewer than {}", serving.len(), self.floor), log);
         }
     }
 

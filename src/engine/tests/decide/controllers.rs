@@ -178,7 +178,8 @@ fn create_replica_set(cluster: &mut Cluster, deployment: &Value, digest: &str) -
     full
 }
 
-/// A paused Deployment keeps its active ReplicaSet, or else its newest, at its scale; two it scales in proportion.
+/// A paused Deployment keeps its active ReplicaSet, or else its newest, at its scale; of several it keeps the current one if that is
+/// complete, and else scales them in proportion, to one pod more than asked for.
 fn scale_to_spec(cluster: &mut Cluster, own: &[String], current: Option<&String>, replicas: u32) {
     let spec =
         |cluster: &Cluster, name: &String| number(&cluster.get(Kind::ReplicaSet, name).unwrap()["spec"]["replicas"]);
@@ -192,11 +193,24 @@ fn scale_to_spec(cluster: &mut Cluster, own: &[String], current: Option<&String>
         [one] => scale(cluster, one, replicas, replicas),
         several => {
             let several: Vec<String> = several.iter().map(|name| (*name).clone()).collect();
+            let available =
+                |name: &String| number(&cluster.get(Kind::ReplicaSet, name).unwrap()["status"]["availableReplicas"]);
+            if let Some(current) = current.filter(|name| spec(cluster, name) == replicas && available(name) == replicas)
+            {
+                for name in several.iter().filter(|name| *name != current) {
+                    scale(cluster, name, 0, replicas);
+                }
+                return;
+            }
             let total: u32 = several.iter().map(|name| spec(cluster, name)).sum();
-            let mut left = replicas;
+            let allowed = replicas + 1;
+            if total == allowed {
+                return;
+            }
+            let mut left = allowed;
             for (index, name) in several.iter().enumerate() {
                 let share =
-                    if index + 1 == several.len() { left } else { (spec(cluster, name) * replicas / total).min(left) };
+                    if index + 1 == several.len() { left } else { (spec(cluster, name) * allowed / total).min(left) };
                 left -= share;
                 scale(cluster, name, share, replicas);
             }

@@ -256,6 +256,21 @@ impl Lab {
         changed
     }
 
+    /// The operator is away, without its policies, while so many moments pass at which controllers do something.
+    pub fn away(&mut self, moments: usize) -> &mut Self {
+        self.note("-- the operator is away".into());
+        self.watchman.away();
+        for _ in 0..moments {
+            if !self.pass() {
+                let Some(next) = controllers::next(&self.cluster) else { break };
+                self.cluster.now = next;
+            }
+        }
+        self.memory = None;
+        self.note("-- the operator is back".into());
+        self
+    }
+
     fn measure(&mut self, requests: Vec<Request>) {
         let now = self.now();
         let reading = match self.answer {

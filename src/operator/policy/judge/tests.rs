@@ -107,18 +107,18 @@ fn queries_are_asked_again_only_for_another_generation_new_checks_pods_or_an_ans
         published(checks, verdict)
     };
     let good = status(Some(&subject()), Reading::Value(0.0), None);
-    assert_eq!(settled(&good, &plan, Some(1), true), Some(at(10)));
+    assert_eq!(Published::of(&good, &plan, Some(1), true), Some(Published { measured: at(10), ready: true }));
     // The Release is gone; the result was a result.
-    assert_eq!(settled(&good, &plan, Some(1), false), Some(at(10)));
-    assert_eq!(settled(&good, &plan, Some(2), true), None);
+    assert_eq!(Published::of(&good, &plan, Some(1), false), Some(Published { measured: at(10), ready: true }));
+    assert_eq!(Published::of(&good, &plan, Some(2), true), None);
     let fewer = RollbackPolicyStatus { checks: good.checks[..1].to_vec(), ..good.clone() };
-    assert_eq!(settled(&fewer, &plan, Some(1), true), None);
+    assert_eq!(Published::of(&fewer, &plan, Some(1), true), None);
     let nothing = status(None, none(), None);
-    assert_eq!(settled(&nothing, &plan, Some(1), false), Some(at(10)));
-    assert_eq!(settled(&nothing, &plan, Some(1), true), None);
+    assert_eq!(Published::of(&nothing, &plan, Some(1), false), Some(Published { measured: at(10), ready: true }));
+    assert_eq!(Published::of(&nothing, &plan, Some(1), true), None);
     let down = status(Some(&subject()), Reading::Error("down".into()), Some(Trouble::Passing));
-    assert_eq!(settled(&down, &plan, Some(1), true), None);
-    assert_eq!(settled(&RollbackPolicyStatus::default(), &plan, Some(1), true), None);
+    assert_eq!(Published::of(&down, &plan, Some(1), true), Some(Published { measured: at(10), ready: false }));
+    assert_eq!(Published::of(&RollbackPolicyStatus::default(), &plan, Some(1), true), None);
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn duration(written: Arc<String>) -> Result<i64, ExecutionError> {
         total = total.saturating_add(count.saturating_mul(unit));
         number.clear();
     }
-    if number.is_empty() { Ok(total) } else { Err(invalid()) }
+    if number.is_empty() && !written.is_empty() { Ok(total) } else { Err(invalid()) }
 }
 
 impl Rule {
@@ -117,8 +117,10 @@ impl Rule {
             match program.execute(&scope) {
                 Ok(Cel::Bool(true)) => None,
                 Ok(_) if self.message.is_empty() => Some(format!("failed rule: {}", self.source)),
-                // What cannot be converted, as a day that there is not, breaks the rule, too.
-                Ok(_) | Err(ExecutionError::FunctionError { .. }) => Some(self.message.clone()),
+                // What cannot be converted, as a day that there is not, or is not there, breaks the rule, too.
+                Ok(_) | Err(ExecutionError::FunctionError { .. } | ExecutionError::NoSuchKey(_)) => {
+                    Some(self.message.clone())
+                }
                 Err(error) => Some(format!("rule {} cannot be evaluated: {error}", self.source)),
             }
         })

@@ -48,8 +48,32 @@ pub fn validate(node: &Node, path: &str, old: Option<&Value>, value: &Value, cau
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+}
+
+/// Adds which rules do not hold, each with its field. What has another type than its schema says is passed over.
+pub fn rules(node: &Node, path: &str, old: Option<&Value>, value: &Value, causes: &mut Vec<(String, String)>) {
+    if old == Some(value) || (value.is_null() && node.nullable) || !has_type(node, value) {
+        return;
+    }
     for message in node.rules.iter().filter_map(|rule| rule.fault(old, value)) {
         causes.push((path.into(), format!("Invalid value: {message}")));
+    }
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if let Some(below) = node.properties.get(name).or(node.additional.as_deref()) {
+                    rules(below, &format!("{path}.{name}"), old.and_then(|old| old.get(name)), value, causes);
+                }
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                if let Some(below) = &node.items {
+                    rules(below, &format!("{path}[{index}]"), same(node, old, item), item, causes);
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

@@ -17,7 +17,7 @@ pub fn act(random: &mut fastrand::Rng) -> Act {
     let (deployment, own) = (shop::key(Kind::Deployment), shop::key(Kind::Release));
     let tags = ["1.0.0", "2.1.0", "2.2.0-errors20", "2.3.0-crash", "2.4.0-neverready"];
     match random.u8(0..ACTS) {
-        0 => people::scale(&deployment, random.u32(1..8)),
+        0 => people::scale(&deployment, random.u32(0..8)),
         1 => people::sync(shop::route()),
         2 => people::sync(shop::service()),
         3 => people::change("dora", &deployment, |deployment| deployment["spec"]["paused"] = json!(false)),
@@ -36,8 +36,7 @@ pub fn act(random: &mut fastrand::Rng) -> Act {
         16 => people::decide("olga", &own, "Override", Some("windows")),
         17 => Box::new(|turn: &mut Turn<'_>| turn.server.compact()),
         18 => hostile(),
-        // Not to 0: there the checkers do not know yet what a version without any pod may do (see the known limits in lib.rs).
-        19 => people::scale(&deployment, 1),
+        19 => people::scale(&deployment, 0),
         _ => pod(random.bool()),
     }
 }

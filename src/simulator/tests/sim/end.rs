@@ -30,7 +30,7 @@ fn rests(release: &Value) -> bool {
 /// All statuses of the Release, in order, with their times.
 pub fn statuses(sim: &Sim) -> Vec<(jiff::Timestamp, Value)> {
     let server = sim.shared.lock();
-    let changes = server.store().since(Kind::Release, 0).unwrap_or_default();
+    let changes = server.store().history(Kind::Release);
     let own = changes.iter().filter(|change| change.key == shop::key(Kind::Release));
     own.map(|change| (change.at, change.object["status"].clone())).collect()
 }
@@ -121,6 +121,22 @@ pub fn promoted(sim: &Sim) -> bool {
     statuses(sim).iter().any(|(_, status)| status["phase"] == "Promoting")
 }
 
+/// Whether such a version was promoted though there were pods to measure: its Deployment did not ask for none.
+pub fn promoted_with_pods(sim: &Sim, such: impl Fn(&str) -> bool) -> bool {
+    let promoted: Vec<_> = statuses(sim)
+        .into_iter()
+        .filter(|(_, status)| status["phase"] == "Promoting" && such(text(&status["candidate"]["version"])))
+        .map(|(at, _)| at)
+        .collect();
+    let server = sim.shared.lock();
+    let changes = server.store().history(Kind::Deployment);
+    let own: Vec<_> = changes.iter().filter(|change| change.key == shop::key(Kind::Deployment)).collect();
+    promoted.into_iter().any(|at| {
+        let last = own.iter().rev().find(|change| change.at <= at);
+        last.is_some_and(|change| change.object["spec"]["replicas"] != 0)
+    })
+}
+
 /// Whether somebody has asked for it.
 pub fn forced(objects: &Snapshot) -> bool {
     objects
@@ -133,10 +149,6 @@ pub fn untrue(sim: &Sim, two: bool) -> Vec<String> {
     let statuses = statuses(sim);
     let told = sim.shared.trace().events().to_vec();
     let mut untrue = Vec::new();
-    // Nothing is known of what was forgotten.
-    if statuses.is_empty() {
-        return untrue;
-    }
     for phase in ["RolledBack", "Aborted", "Rejected"] {
         // Whoever asks for the version before in the spec is back at rest.
         let enters = |before: &Value, now: &Value| {
@@ -171,7 +183,7 @@ pub fn changes(sim: &Sim) -> std::collections::BTreeMap<String, usize> {
     let server = sim.shared.lock();
     let mut counts = std::collections::BTreeMap::new();
     for kind in [Kind::Deployment, Kind::Service, Kind::HTTPRoute] {
-        for change in server.store().since(kind, 0).unwrap_or_default() {
+        for change in server.store().history(kind) {
             if &*change.by == "lockkeeper" {
                 *counts.entry(change.key.to_string()).or_default() += 1;
             }

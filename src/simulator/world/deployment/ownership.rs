@@ -9,6 +9,7 @@ impl Look {
         let own = uid(&self.deployment).to_owned();
         let selector = self.deployment["spec"]["selector"].clone();
         for set in all {
+            self.taken.push(name(set).to_owned());
             let matches = selects(&selector, &set["metadata"]["labels"]);
             if controlled_by(set, &own) {
                 if matches {

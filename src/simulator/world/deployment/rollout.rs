@@ -6,21 +6,21 @@ use super::*;
 
 impl Look {
     pub(super) fn roll_out(&mut self) {
-        let recreate = self.deployment["spec"]["strategy"]["type"] == "Recreate";
+        let recreate = self.recreates();
         let found = self.find_new();
         if recreate && self.empty_old(found) {
-            return self.report(found);
+            return self.report_progress(found);
         }
         let Some(new) = found.map(|at| self.revise(at)).or_else(|| self.create_new(recreate)) else { return };
         let replicas = self.replicas();
-        if recreate {
-            if size(&self.sets[new]) != replicas {
-                self.resize(new, replicas);
-            }
-        } else if !self.grow_new(new) && !self.shrink_old(new) && self.is_complete(new) {
+        let moved = match recreate {
+            true => size(&self.sets[new]) != replicas && self.resize(new, replicas),
+            false => self.grow_new(new) || self.shrink_old(new),
+        };
+        if !moved && self.is_complete(new) {
             self.trim_history(Some(new));
         }
-        self.report(Some(new));
+        self.report_progress(Some(new));
     }
 
     /// Before a version that must not run beside another. Says whether there is still something of the old ones.
@@ -36,7 +36,17 @@ impl Look {
         let deployment = &self.deployment;
         let template = bare(&deployment["spec"]["template"]);
         // Not our hash: the real controller's is another, too.
-        let hash = digest(&json!([template, "deployment-controller"]));
+        let collisions = number(&deployment["status"]["collisionCount"]);
+        let hash = match collisions {
+            0 => digest(&json!([template, "deployment-controller"])),
+            count => digest(&json!([template, "deployment-controller", count])),
+        };
+        if self.taken.contains(&format!("{}-{hash}", name(deployment))) {
+            // Somebody else's: another hash at the next look.
+            self.deployment["status"]["collisionCount"] = (collisions + 1).into();
+            self.write_status();
+            return None;
+        }
         let mut set = json!({
             "apiVersion": "apps/v1", "kind": "ReplicaSet",
             "metadata": {"name": format!("{}-{hash}", name(deployment)), "namespace": namespace(deployment),
@@ -57,10 +67,11 @@ impl Look {
         self.resize(at, to);
         self.revise(at);
         // One creation instead of these writes.
-        let deployment = self.edits.drain(edits..).filter(|edit| matches!(edit, Edit::Update(Kind::Deployment, _)));
+        let deployment = self.edits.drain(edits..).filter(|edit| matches!(edit, Edit::Status(Kind::Deployment, _)));
         let deployment: Vec<_> = deployment.collect();
         self.edits.push(Edit::Create(Kind::ReplicaSet, self.sets[at].clone()));
         self.edits.extend(deployment);
+        self.note_created();
         Some(at)
     }
 

@@ -33,7 +33,7 @@ impl Look {
             }
             return;
         }
-        if !active.is_empty() && self.deployment["spec"]["strategy"]["type"] != "Recreate" {
+        if !active.is_empty() && !self.recreates() {
             self.share(active, new);
         }
     }

@@ -11,7 +11,7 @@ use lockkeeper_e2e::{
     ADDRESS, Cluster, MutatingPolicies, SYSTEM_NAMESPACE, User, http_get, policies_are_in_force, wait,
 };
 
-use super::LIMIT;
+use crate::harness::LIMIT;
 
 /// Settings of one installation.
 #[derive(Clone, Debug)]
