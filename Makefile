@@ -4,7 +4,7 @@ export LOCKKEEPER_KUBERNETES := $(or $(K8S),$(LOCKKEEPER_KUBERNETES))
 # Always the whole workspace, so that its crates have one set of features and are compiled once.
 DEBUG := $(or $(CARGO_TARGET_DIR),target)/debug
 
-.PHONY: help demo test sim planted e2e e2e-stories e2e-suites bench lint lint-workflows crds cluster clean programs
+.PHONY: help demo test sim planted fuzz mutants coverage e2e e2e-stories e2e-suites bench lint lint-workflows crds cluster clean programs
 .PHONY: release reproducible image image-check image-files image-push audit sbom release-version release-files chart-push
 
 help: ## these targets
@@ -23,6 +23,15 @@ sim: ## many seeds and fault plans in the simulator, and a crash at every write;
 
 planted: ## plants bugs into a copy of the sources: the simulator must catch each; SEEDS=400
 	hack/planted.py --seeds $(or $(SEEDS),400) $(or $(CARGO_TARGET_DIR),target)/planted
+
+fuzz: ## feeds all that is parsed with what nobody would write; BUDGET=60 seconds a target; TARGET="cron route" only these; KEEP=1 adds finds to the corpus
+	BUDGET=$(BUDGET) KEEP=$(KEEP) hack/fuzz.sh $(TARGET)
+
+mutants: ## changes the engine in small ways: its tests must notice; ONLY=decide/idle.rs; JOBS=2
+	hack/mutants.py --jobs $(or $(JOBS),2) --only "$(ONLY)" $(or $(CARGO_TARGET_DIR),target)/mutants
+
+coverage: ## lines of the engine that its own tests run
+	hack/coverage.sh
 
 e2e: ## the local cluster only; STORY=name for some stories; K8S=1.35 in that version
 	cargo test --workspace --tests --no-run

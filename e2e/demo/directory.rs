@@ -20,7 +20,7 @@ use super::behaviour::Behaviour;
 use super::pod::{Life, Pod, PodCount};
 
 /// How long a pod goes on answering once it has been told to end, as one with a preStop sleep does.
-const ENDING_TAKES: Duration = Duration::from_secs(2);
+const ENDING_TAKES: Duration = Duration::from_secs(5);
 /// How long the news of a pod may take to reach us: a gateway may have heard of it first.
 const NEWS_TAKES: Duration = Duration::from_millis(500);
 

@@ -73,7 +73,7 @@ fn in_model(
     operator: Operator,
     scenario: impl AsyncFn(&mut Play<'_>) -> Result<()>,
 ) -> Result<Vec<Step>> {
-    let plot = Plot { truth: Arc::new(world::answer), ..Plot::new(1) };
+    let plot = Plot { truth: Arc::new(world::answer), gateways: Some(vec!["gw".into()]), ..Plot::new(1) };
     let played = Sim::play(plot, async |sim: &mut Sim| {
         if operator == Operator::Acts {
             sim.start()?;

@@ -188,12 +188,10 @@ impl HttpClient {
 }
 
 impl Answer {
-    /// An answer without anybody who has given it.
-    pub(crate) fn new(status: u16, content_type: &str, body: &[u8]) -> Result<Self, Fault> {
-        let status = StatusCode::from_u16(status).map_err(|_| Fault::UnexpectedAnswer)?;
-        let headers = HeaderValue::from_str(content_type).map(|kind| HeaderMap::from_iter([(CONTENT_TYPE, kind)]));
-        let is_html = is_html(&headers.unwrap_or_default());
-        Ok(Self { status, retry_after: None, is_html, body: body.to_vec() })
+    /// An answer that came otherwise than through a client; none if that is no HTTP status.
+    pub(crate) fn new(status: u16, is_html: bool, body: Vec<u8>) -> Option<Self> {
+        let status = StatusCode::from_u16(status).ok()?;
+        Some(Self { status, retry_after: None, is_html, body })
     }
 
     /// The body as JSON.

@@ -15,7 +15,10 @@ mod query;
 mod tests;
 mod verdict;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use lockkeeper_api::{
@@ -49,6 +52,9 @@ pub struct PolicyPlan {
     /// How long the policy stays armed after promotion.
     pub bake: Duration,
 }
+
+/// A policy as read once for all who use it, or its faults.
+pub type ParsedPolicy = Result<Arc<PolicyPlan>, Vec<String>>;
 
 /// A check that can work.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use lockkeeper_api::release::{GateState, Phase, ReleaseStatus};
+use lockkeeper_api::release::{GateState, GateStatus, Phase, ReleaseStatus, StepStatus};
 
 use crate::{
     analysis,
@@ -107,21 +107,54 @@ fn reason(status: &ReleaseStatus) -> String {
 
 /// Whether a status is worth a write: anything but values and times of measurements, and what follows from them.
 pub fn meaningful(before: &ReleaseStatus, after: &ReleaseStatus) -> bool {
-    let strip = |status: &ReleaseStatus| {
-        let mut status = status.clone();
-        status.checks.clear();
-        status.exposed = None;
-        status.next_transition_time = None;
-        if let Some(step) = &mut status.step {
-            step.waiting = None;
-        }
-        if let Some(weight) = &mut status.weight {
-            weight.confirmed = 0;
-        }
-        for gate in status.gates.iter_mut().filter(|gate| gate.state == GateState::Open) {
-            gate.next_change = None;
-        }
-        status
+    // Every field is named, so that none is forgotten.
+    let ReleaseStatus {
+        observed_generation,
+        phase,
+        since,
+        version,
+        message,
+        next_transition_time: _,
+        conditions,
+        stable,
+        candidate,
+        previous,
+        step,
+        weight,
+        exposed: _,
+        unavailable_since,
+        gates,
+        gates_at_start,
+        checks,
+        hold,
+        going_back,
+        bake_until,
+        blocked,
+        decisions,
+    } = after;
+    let same = (observed_generation, phase, since) == (&before.observed_generation, &before.phase, &before.since)
+        && (version, message, conditions) == (&before.version, &before.message, &before.conditions)
+        && (stable, candidate, previous) == (&before.stable, &before.candidate, &before.previous)
+        && timeless(step.as_ref()) == timeless(before.step.as_ref())
+        && weight.map(|weight| weight.desired) == before.weight.map(|weight| weight.desired)
+        && *unavailable_since == before.unavailable_since
+        && gates.len() == before.gates.len()
+        && gates.iter().zip(&before.gates).all(|(one, other)| is_same_gate(one, other))
+        && (gates_at_start, hold, going_back) == (&before.gates_at_start, &before.hold, &before.going_back)
+        && (bake_until, blocked, decisions) == (&before.bake_until, &before.blocked, &before.decisions);
+    !same || analysis::meaningful(&before.checks, checks)
+}
+
+/// A step without what follows from its time.
+fn timeless(step: Option<&StepStatus>) -> Option<StepStatus> {
+    step.map(|step| StepStatus { waiting: None, ..step.clone() })
+}
+
+/// Whether two gates are the same, whatever the time at which an open one may close.
+fn is_same_gate(one: &GateStatus, other: &GateStatus) -> bool {
+    let timeless = |gate: &GateStatus| match gate.state {
+        GateState::Open => GateStatus { next_change: None, ..gate.clone() },
+        GateState::Closed => gate.clone(),
     };
-    strip(before) != strip(after) || analysis::meaningful(&before.checks, &after.checks)
+    one == other || timeless(one) == timeless(other)
 }

@@ -11,6 +11,7 @@
 //! not repeated.
 
 mod back;
+mod empty;
 mod fault;
 mod forward;
 mod idle;
@@ -333,6 +334,12 @@ struct Joined {
 }
 
 impl Joined {
+    /// It is not served before something else has come about.
+    fn await_pods(&mut self, what: String) {
+        self.served = false;
+        self.pending.push(Pending::Progress(what));
+    }
+
     /// Whether nothing is left to do.
     fn done(&self) -> bool {
         self.writes.is_empty() && self.pending.is_empty()

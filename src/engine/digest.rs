@@ -11,7 +11,9 @@ const LENGTH: usize = 10;
 ///
 /// Equal values have equal digests, whatever the order of their keys: `serde_json` keeps objects sorted.
 pub fn digest(value: &Value) -> String {
-    let hash = Sha256::digest(value.to_string().as_bytes());
+    // A value has text keys only, and so can be written. Its `Display` writes the same in many small pieces.
+    let text = serde_json::to_vec(value).unwrap_or_default();
+    let hash = Sha256::digest(&text);
     hash.iter().map(|byte| format!("{byte:02x}")).take(LENGTH / 2).collect()
 }
 
@@ -23,6 +25,12 @@ pub fn template_digest(template: &Value) -> String {
 /// Digest of what makes a version: a native restart, which changes one annotation, is none.
 pub fn version_digest(template: &Value) -> String {
     digest(&without(template, &[("/metadata/labels", POD_TEMPLATE_HASH), ("/metadata/annotations", RESTARTED_AT)]))
+}
+
+/// Whether these annotations set a template apart from its version: only then the two digests differ.
+pub(crate) fn is_set_apart(template: &Value) -> bool {
+    let annotations = template["metadata"]["annotations"].as_object();
+    annotations.is_some_and(|annotations| annotations.is_empty() || annotations.contains_key(RESTARTED_AT))
 }
 
 /// The value without some keys, and without an object that becomes empty by that.
@@ -60,6 +68,20 @@ mod tests {
         let after = json!({"metadata": {"labels": {"app": "web"}, "annotations": {RESTARTED_AT: "now"}}, "spec": {}});
         assert_ne!(template_digest(&before), template_digest(&after));
         assert_eq!(version_digest(&before), version_digest(&after));
+    }
+
+    #[test]
+    fn only_a_template_that_is_set_apart_has_another_digest_than_its_version() {
+        for annotations in [json!({}), json!({RESTARTED_AT: "now"}), json!({RESTARTED_AT: "now", "a": "b"})] {
+            let template = json!({"metadata": {"annotations": annotations}, "spec": {}});
+            assert!(is_set_apart(&template), "{template}");
+            assert_ne!(template_digest(&template), version_digest(&template));
+        }
+        for metadata in [json!(null), json!({}), json!({"labels": {}}), json!({"annotations": {"a": "b"}})] {
+            let template = json!({"metadata": metadata, "spec": {}});
+            assert!(!is_set_apart(&template), "{template}");
+            assert_eq!(template_digest(&template), version_digest(&template));
+        }
     }
 
     #[test]

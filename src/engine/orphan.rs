@@ -4,7 +4,6 @@ use lockkeeper_api::names::PAUSED_BY;
 
 use crate::{
     Event,
-    digest::version_digest,
     world::{DeploymentView, ReplicaSetView},
     write::{self, DeploymentGoal, Write},
 };
@@ -35,7 +34,7 @@ pub fn remedy(deployment: &DeploymentView, replica_sets: &[ReplicaSetView], pinn
     if controlled.peek().is_none() {
         return Remedy::Await;
     }
-    let version = version_digest(&deployment.template);
+    let version = deployment.version_digest();
     let mut running = controlled.filter(|replica_set| replica_set.existing > 0).peekable();
     // Where nothing runs, nothing says that the template ever did.
     if running.peek().is_some() && running.all(|replica_set| replica_set.version == version) {

@@ -1,17 +1,21 @@
 //! What the user wants, parsed: the raw resource never passes beyond.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use lockkeeper_api::{
-    Release, RollbackPolicySpec,
+    Release,
     names::{FINALIZER, REQUESTED_BY},
     release::{CanaryScale, Gates, Step, Strategy, Workload},
     scalar::Duration,
 };
 use serde_json::json;
 
-use crate::{analysis::PolicyPlan, digest::digest, traffic::Backends};
+use crate::{
+    analysis::{ParsedPolicy, PolicyPlan},
+    digest::digest,
+    traffic::Backends,
+};
 
 /// What the installation decides, not the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +31,7 @@ pub struct Setting {
 }
 
 /// The RollbackPolicies that a Release names, by name: each that there is, or why this Release cannot use it.
-pub type Policies = BTreeMap<String, Result<RollbackPolicySpec, String>>;
+pub type Policies = BTreeMap<String, Result<ParsedPolicy, String>>;
 
 /// A Release, parsed.
 #[derive(Clone, Debug)]
@@ -61,9 +65,9 @@ pub struct Plan {
     /// The gates of the spec.
     pub gates: Gates,
     /// The policy that is armed throughout.
-    pub policy: Option<PolicyPlan>,
+    pub policy: Option<Arc<PolicyPlan>>,
     /// The policies of analysis steps, by name.
-    pub analyses: BTreeMap<String, PolicyPlan>,
+    pub analyses: BTreeMap<String, Arc<PolicyPlan>>,
     /// How long pods and traffic may be waited for.
     pub progress_deadline: SignedDuration,
     /// `spec.suspend`.
@@ -135,7 +139,7 @@ impl Plan {
         let mut faults = Vec::new();
         let mut policy = |name: &str, field: &str| {
             let found = match policies.get(name) {
-                Some(Ok(spec)) => PolicyPlan::parse(name, spec).map_err(|found| {
+                Some(Ok(parsed)) => parsed.clone().map_err(|found| {
                     found.into_iter().map(|fault| format!("RollbackPolicy {name}: {fault}")).collect()
                 }),
                 Some(Err(refusal)) => Err(vec![format!("{field}: {refusal}")]),

@@ -1,6 +1,6 @@
 //! Which version is asked for.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use lockkeeper_api::release::{RevisionStatus, WorkloadRevision};
 use serde_json::{Value, json};
@@ -40,7 +40,10 @@ pub fn wanted(plan: &Plan, world: &World, stable: Option<&RevisionStatus>) -> Op
     for (index, (work, view)) in plan.workloads.iter().zip(&world.workloads).enumerate() {
         let deployment = view.deployment.as_ref()?;
         let template = wanted_template(work, deployment);
-        let digest = version_digest(&template);
+        let digest = match &template {
+            Cow::Borrowed(_) => deployment.version_digest(),
+            Cow::Owned(template) => version_digest(template),
+        };
         let before = stable.and_then(|s| s.workloads.get(index)).filter(|w| w.uid == deployment.uid);
         let changed = before.is_none_or(|before| before.digest != digest);
         if changed && image.is_none() {
@@ -54,7 +57,16 @@ pub fn wanted(plan: &Plan, world: &World, stable: Option<&RevisionStatus>) -> Op
         }
         workloads.push(WorkloadRevision {
             name: work.deployment.clone(),
-            hash: hash(view, &template, before.filter(|_| !changed)),
+            hash: match before.filter(|_| !changed) {
+                Some(unchanged) => unchanged.hash.clone(),
+                None => hash(
+                    view,
+                    match &template {
+                        Cow::Borrowed(_) => deployment.digest.clone(),
+                        Cow::Owned(template) => template_digest(template),
+                    },
+                ),
+            },
             digest,
             uid: deployment.uid.clone(),
         });
@@ -71,17 +83,16 @@ pub fn digest_of(workloads: &[WorkloadRevision]) -> String {
 
 /// The hash by which the version's pods are told apart: the one that a ReplicaSet of equal template has already, because
 /// that one must be borrowed; else one of our own.
-fn hash(view: &WorkloadView, template: &Value, unchanged: Option<&WorkloadRevision>) -> String {
-    if let Some(unchanged) = unchanged {
-        return unchanged.hash.clone();
-    }
-    let digest = template_digest(template);
+fn hash(view: &WorkloadView, digest: String) -> String {
     let twins = view.replica_sets.iter().filter(|rs| rs.digest == digest && !rs.deleting);
     twins.max_by_key(|rs| (rs.replicas, rs.created)).map_or(digest, |rs| rs.hash.clone())
 }
 
-/// The Deployment's template with the images of the plan.
-fn wanted_template(work: &WorkloadPlan, deployment: &DeploymentView) -> Value {
+/// The Deployment's template with the images of the plan; borrowed where it has them already.
+fn wanted_template<'a>(work: &WorkloadPlan, deployment: &'a DeploymentView) -> Cow<'a, Value> {
+    if images_to_set(work, deployment).is_none() {
+        return Cow::Borrowed(&deployment.template);
+    }
     let mut template = deployment.template.clone();
     for list in ["/spec/containers", "/spec/initContainers"] {
         for container in template.pointer_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
@@ -90,7 +101,7 @@ fn wanted_template(work: &WorkloadPlan, deployment: &DeploymentView) -> Value {
             }
         }
     }
-    template
+    Cow::Owned(template)
 }
 
 /// The plan's images that the Deployment does not have yet.

@@ -8,6 +8,8 @@
 //! at 10 %      [ web 90, canary 10 ]  [ web 270, canary 30, legacy 100 ]
 //! ```
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 /// By what a rule's weights are multiplied while a candidate is in it: one percent of the stable backend's weight is then
@@ -59,13 +61,13 @@ pub fn edit(rules: &Value, backends: Backends<'_>, share: Option<u8>) -> Vec<(us
     all.filter_map(|(index, rule)| {
         let refs = rule["backendRefs"].as_array()?;
         let wanted = edit_rule(refs, backends, share)?;
-        let differs = wanted != *refs;
-        differs.then_some((index, Value::Array(wanted)))
+        let differs = *wanted != **refs;
+        differs.then(|| (index, Value::Array(wanted.into_owned())))
     })
     .collect()
 }
 
-fn edit_rule(refs: &[Value], backends: Backends<'_>, share: Option<u8>) -> Option<Vec<Value>> {
+fn edit_rule<'a>(refs: &'a [Value], backends: Backends<'_>, share: Option<u8>) -> Option<Cow<'a, [Value]>> {
     if !refs.iter().any(|r| is_service(r, backends.stable)) {
         return None;
     }
@@ -73,7 +75,7 @@ fn edit_rule(refs: &[Value], backends: Backends<'_>, share: Option<u8>) -> Optio
     let Some(share) = share else { return Some(own) };
     let share = u64::from(share.min(100));
     let mut edited = Vec::with_capacity(own.len() + 1);
-    for backend in own {
+    for backend in own.into_owned() {
         let weight = weight(&backend);
         if !is_service(&backend, backends.stable) {
             edited.push(with_weight(backend, weight * SCALE));
@@ -84,13 +86,13 @@ fn edit_rule(refs: &[Value], backends: Backends<'_>, share: Option<u8>) -> Optio
         edited.push(with_weight(backend, weight * (SCALE - share)));
         edited.push(with_weight(sibling, weight * share));
     }
-    Some(edited)
+    Some(Cow::Owned(edited))
 }
 
 /// The rule as its owner wrote it: without the sibling, and with the weights read back.
-fn at_rest(refs: &[Value], backends: Backends<'_>) -> Vec<Value> {
+fn at_rest<'a>(refs: &'a [Value], backends: Backends<'_>) -> Cow<'a, [Value]> {
     if !refs.iter().any(|r| is_service(r, backends.canary)) {
-        return refs.to_vec();
+        return Cow::Borrowed(refs);
     }
     let mut own: Vec<Value> = Vec::with_capacity(refs.len());
     for backend in refs {
@@ -104,12 +106,11 @@ fn at_rest(refs: &[Value], backends: Backends<'_>) -> Vec<Value> {
             *stable = with_weight(stable.clone(), sum);
         }
     }
-    own.into_iter()
-        .map(|backend| {
-            let weight = weight(&backend);
-            with_weight(backend, weight / SCALE)
-        })
-        .collect()
+    let read_back = own.into_iter().map(|backend| {
+        let weight = weight(&backend);
+        with_weight(backend, weight / SCALE)
+    });
+    read_back.collect()
 }
 
 /// Why a route cannot carry a candidate, if so.
@@ -122,7 +123,7 @@ pub fn fault(rules: &Value, backends: Backends<'_>) -> Option<String> {
         ));
     }
     let own = rule_backends(rules).filter(|refs| refs.iter().any(|r| is_service(r, backends.stable)));
-    let largest = own.flat_map(|refs| at_rest(refs, backends)).map(|b| weight(&b)).max().unwrap_or(0);
+    let largest = own.filter_map(|refs| at_rest(refs, backends).iter().map(weight).max()).max().unwrap_or(0);
     (largest * SCALE > WEIGHT_MAX).then(|| {
         format!("has a backend of weight {largest}: weights up to {} leave room for percents", WEIGHT_MAX / SCALE)
     })
@@ -134,13 +135,15 @@ fn rule_backends(rules: &Value) -> impl Iterator<Item = &Vec<Value>> {
 
 /// Whether a backend is this Service in the route's own namespace.
 fn is_service(backend: &Value, name: &str) -> bool {
-    let kind = backend["kind"].as_str().unwrap_or("Service");
-    let group = backend["group"].as_str().unwrap_or("");
-    backend["name"] == name && kind == "Service" && group.is_empty() && backend["namespace"].is_null()
+    backend["name"] == name
+        && backend["kind"].as_str().is_none_or(|kind| kind == "Service")
+        && backend["group"].as_str().is_none_or(str::is_empty)
+        && backend["namespace"].is_null()
 }
 
 fn weight(backend: &Value) -> u64 {
-    backend["weight"].as_u64().unwrap_or(1)
+    // A number that no gateway takes leaves room for what is reckoned with it.
+    backend["weight"].as_u64().unwrap_or(1).min(u32::MAX.into())
 }
 
 fn with_weight(mut backend: Value, weight: u64) -> Value {
@@ -233,6 +236,13 @@ mod tests {
     fn a_weight_without_room_for_percents_is_a_fault() {
         assert!(fault(&rules(json!([{"name": "web", "weight": 10_001}])), WEB).is_some());
         assert_eq!(fault(&rules(json!([{"name": "web", "weight": 10_000}])), WEB), None);
+    }
+
+    #[test]
+    fn a_weight_that_no_gateway_takes_is_a_fault_too() {
+        let rules = rules(json!([{"name": "web", "weight": u64::MAX}, {"name": "web", "weight": u64::MAX}]));
+        assert!(fault(&rules, WEB).is_some());
+        assert_eq!(seen(&set(&rules, Some(50)), WEB).most, 50);
     }
 
     proptest! {

@@ -7,7 +7,11 @@ use lockkeeper_api::DecisionSpec;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{analysis::Measurement, window::WindowView};
+use crate::{
+    analysis::Measurement,
+    digest::{is_set_apart, version_digest},
+    window::WindowView,
+};
 
 /// All that a decision about one Release looks at.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -110,6 +114,13 @@ pub struct DeploymentView {
     pub available: u32,
     /// Who writes the template.
     pub authorship: Authorship,
+}
+
+impl DeploymentView {
+    /// Digest of the version of its template: mostly that of the template, which is known, and digests are dear.
+    pub fn version_digest(&self) -> String {
+        if is_set_apart(&self.template) { version_digest(&self.template) } else { self.digest.clone() }
+    }
 }
 
 /// Who writes a field that we write too.

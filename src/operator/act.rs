@@ -102,18 +102,30 @@ pub fn permit(context: &Context, actor: Actor<'_>, resource: Resource, name: &st
 }
 
 /// Does the writes in their order, and stops at the first that fails. What the API server answers is known to the cache at
-/// once. Gives the number of writes done.
+/// once.
 ///
 /// # Errors
 /// The write that failed, and why.
-pub async fn act(context: &Context, actor: Actor<'_>, writes: &[Write]) -> Result<usize, (Write, Refusal)> {
+pub async fn act(context: &Context, actor: Actor<'_>, writes: &[Write]) -> Result<Done, (Write, Refusal)> {
+    let mut all = Done::Nothing;
     for write in writes {
-        one(context, actor, write).await.map_err(|refusal| (write.clone(), refusal))?;
+        all = all.max(one(context, actor, write).await.map_err(|refusal| (write.clone(), refusal))?);
     }
-    Ok(writes.len())
+    Ok(all)
 }
 
-async fn one(context: &Context, actor: Actor<'_>, write: &Write) -> Result<(), Refusal> {
+/// What has come of writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Done {
+    /// There were none.
+    Nothing,
+    /// The cache knows what has changed: there may be more to do at once.
+    Known,
+    /// Something that was to be made is there already, and the cache does not know it: to decide again before it does would be in vain.
+    Unknown,
+}
+
+async fn one(context: &Context, actor: Actor<'_>, write: &Write) -> Result<Done, Refusal> {
     let namespace = actor.key.namespace.as_str();
     let resource = Resource::from(write.kind);
     permit(context, actor, resource, &write.name)?;
@@ -152,10 +164,11 @@ async fn one(context: &Context, actor: Actor<'_>, write: &Write) -> Result<(), R
     match result {
         Ok(answer) => {
             info!(kind = ?write.kind, name, purpose = write.purpose, "written");
+            let unknown = answer.is_none() && matches!(write.request, Request::Create(_));
             if let Some(object) = answer {
                 learn(context, resource, object.0);
             }
-            Ok(())
+            Ok(if unknown { Done::Unknown } else { Done::Known })
         }
         Err(error) => {
             debug!(kind = ?write.kind, name, purpose = write.purpose, %error, "not written");

@@ -14,12 +14,16 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{ApiResource, DynamicObject, TypeMeta};
+use kube::{
+    ResourceExt,
+    api::{ApiResource, DynamicObject, TypeMeta},
+};
 use lockkeeper_api::{
-    Decision, DeploymentWindow, Release, RollbackPolicy, RollbackPolicySpec,
+    Decision, DeploymentWindow, Release, RollbackPolicy,
     deployment_window::{DeploymentWindowSpec, DeploymentWindowStatus, Schedule, WindowAction},
 };
 use lockkeeper_engine::{
+    analysis::{ParsedPolicy, PolicyPlan},
     sharing::{Caller, Located},
     window::WindowView,
     world::DecisionView,
@@ -67,6 +71,26 @@ pub struct WindowEntry {
     pub status: Option<DeploymentWindowStatus>,
 }
 
+/// A RollbackPolicy, parsed once for all Releases that use it.
+#[derive(Debug)]
+pub struct PolicyEntry {
+    /// The policy.
+    pub policy: RollbackPolicy,
+    /// What its spec says.
+    pub plan: ParsedPolicy,
+}
+
+impl PolicyEntry {
+    /// Parses a policy. Most changes are of the status, and what was read `before` of the same spec holds still.
+    fn new(policy: RollbackPolicy, before: Option<&Self>) -> Self {
+        let plan = match before.filter(|before| before.policy.spec == policy.spec) {
+            Some(before) => before.plan.clone(),
+            None => PolicyPlan::parse(&policy.name_any(), &policy.spec).map(Arc::new),
+        };
+        Self { policy, plan }
+    }
+}
+
 /// All objects. Read guards must not be held across an await.
 #[derive(Debug)]
 pub struct Cache {
@@ -82,7 +106,7 @@ pub struct State {
     /// Windows.
     pub windows: Store<WindowEntry>,
     /// RollbackPolicies.
-    pub policies: Store<Arc<RollbackPolicy>>,
+    pub policies: Store<Arc<PolicyEntry>>,
     /// Decisions by Release.
     pub decisions: Store<DecisionView>,
     /// Deployments.
@@ -203,6 +227,12 @@ impl Cache {
     pub fn put(&self, resource: Resource, object: DynamicObject, now: Timestamp) -> Result<Touched, Box<Unreadable>> {
         let key = key(resource, &object.metadata);
         let mut state = self.state.write();
+        let version = view::version(&object.metadata);
+        // Our own write comes back by the watch. (A window that cannot be read is told of each time.)
+        if resource != Resource::DeploymentWindow && !on_store!(state, resource, |store| store.is_news(&key, &version))
+        {
+            return Ok(Touched::default());
+        }
         let before = Touched::by(&state, resource, &key, &self.operator_namespace);
         let kept = state.keep(resource, &key, object, now, &self.operator_namespace);
         let place = (resource, key.clone());
@@ -279,15 +309,15 @@ impl State {
         namespace: &str,
         name: &str,
         operator_namespace: &str,
-    ) -> Option<(Key, Result<&RollbackPolicySpec, String>)> {
+    ) -> Option<(Key, Result<&PolicyEntry, String>)> {
         let keys = touched::meant(name, namespace, operator_namespace);
         let (key, policy) = keys.into_iter().find_map(|key| self.policies.get(&key).map(|policy| (key, policy)))?;
         let none = BTreeMap::new();
         let labels = self.namespaces.get(&Key::new("", namespace)).unwrap_or(&none);
-        let located = Located { namespace: &key.namespace, name, spec: &policy.spec };
+        let located = Located { namespace: &key.namespace, name, spec: &policy.policy.spec };
         let misplaced = located.misplaced(operator_namespace).map(|fault| format!("RollbackPolicy {name}: {fault}"));
         let refusal = misplaced.or_else(|| located.refusal(&Caller { namespace, labels }));
-        Some((key, refusal.map_or(Ok(&policy.spec), Err)))
+        Some((key, refusal.map_or(Ok(&**policy), Err)))
     }
 
     /// The Releases that use a RollbackPolicy, wherever they are.
@@ -337,7 +367,8 @@ impl State {
             }
             Resource::RollbackPolicy => {
                 let policy = typed::<RollbackPolicy>(resource, key, object)?;
-                self.policies.put(at, version, |_| Arc::new(policy))
+                self.policies
+                    .put(at, version, |before| Arc::new(PolicyEntry::new(policy, before.map(|before| &**before))))
             }
             Resource::Decision => {
                 let created = object.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);

@@ -25,9 +25,9 @@ use crate::{
     metrics::Metrics,
     orphan::Orphans,
     pods::Pods,
-    policies::{self, Policy, PolicySettings, TextError},
+    policies::{self, Policy, Rendered},
     policy::Trials,
-    publish::{Memory, Proofs},
+    publish::{Memory, Proofs, Told},
     queue::Queue,
     server::{Readiness, Requirement},
     settings::WatchNamespaces,
@@ -86,8 +86,8 @@ pub struct Parts {
     pub random: Box<dyn FnMut() -> f64 + Send>,
     /// Name of this process in events.
     pub identity: String,
-    /// What the admission policies depend on.
-    pub policies: PolicySettings,
+    /// The admission policies, as they are to be.
+    pub policies: Rendered,
 }
 
 /// What all parts share.
@@ -121,6 +121,8 @@ pub struct Context {
     pub memory: Memory,
     /// Releases that are known to be current.
     pub proofs: Proofs,
+    /// Statuses of windows and policies that this process has told.
+    pub told: Told,
     /// Measurements.
     pub measures: Measures,
     /// Queries of policies, tried before they are needed.
@@ -149,22 +151,17 @@ struct Expected {
 }
 
 impl Expected {
-    /// None where the API server's mode has no such policy.
-    fn new(policy: Policy, settings: &PolicySettings, readiness: &Readiness) -> Result<Option<Self>, TextError> {
-        let objects = policy.render(settings)?;
-        Ok(objects.first().map(ResourceExt::name_any).map(|name| {
-            let requirement = readiness.recommend(format!("policy {name}"), "the policies have not been read yet");
-            Self { policy, name, objects, requirement }
-        }))
+    fn new(policy: Policy, objects: Vec<DynamicObject>, readiness: &Readiness) -> Self {
+        // The policy itself; its binding follows.
+        let name = objects.first().map(ResourceExt::name_any).unwrap_or_default();
+        let requirement = readiness.recommend(format!("policy {name}"), "the policies have not been read yet");
+        Self { policy, name, objects, requirement }
     }
 }
 
 impl Context {
     /// Puts the parts together; nothing runs yet.
-    ///
-    /// # Errors
-    /// If the text of the policies of this build cannot be read.
-    pub fn new(parts: Parts) -> Result<Arc<Self>, TextError> {
+    pub fn new(parts: Parts) -> Arc<Self> {
         let Parts {
             client,
             clock,
@@ -179,11 +176,9 @@ impl Context {
             releases,
             readiness,
         } = parts;
-        Ok(Arc::new(Self {
-            admission: Policy::ALL
-                .into_iter()
-                .filter_map(|policy| Expected::new(policy, &policies, &readiness).transpose())
-                .collect::<Result<_, _>>()?,
+        let expected = policies.into_iter().map(|(policy, objects)| Expected::new(policy, objects, &readiness));
+        Arc::new(Self {
+            admission: expected.collect(),
             guard: RwLock::default(),
             jumps: Jumps::new(clock.now()),
             cache: Cache::new(&setting.operator_namespace),
@@ -196,6 +191,7 @@ impl Context {
             backoff: Backoff::new(random),
             memory: Memory::default(),
             proofs: Proofs::default(),
+            told: Told::default(),
             measures: Measures::new(provider),
             trials: Trials::default(),
             pods: Pods::default(),
@@ -207,7 +203,7 @@ impl Context {
             namespaces,
             selector: releases,
             metrics,
-        }))
+        })
     }
 
     /// How far the system's clock has jumped since this process began, by whoever has set it. Not to be called while the cache is read:

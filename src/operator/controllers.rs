@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, num::NonZeroU16, sync::Arc, time::Duration};
 
-use futures::{FutureExt, StreamExt, future::BoxFuture};
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Resource as _, ResourceExt,
@@ -52,7 +52,8 @@ pub async fn run(context: Arc<Context>, scope: Scope, readiness: Readiness) {
         let requirement = readiness.require(watch.title(), "the first list has not arrived yet");
         watch.run(context.clone(), requirement, ready.clone(), count).boxed()
     });
-    let watching: Vec<BoxFuture<'_, ()>> = watching.collect();
+    // An event of one watch wakes that one only: there are many, and joined as one they would all be asked each time.
+    let watching: FuturesUnordered<_> = watching.collect();
     let work = async {
         if all_ready.wait_for(|ready| *ready >= count).await.is_ok() {
             info!("all caches are filled");
@@ -60,7 +61,7 @@ pub async fn run(context: Arc<Context>, scope: Scope, readiness: Readiness) {
             work(&context, scope.concurrency).await;
         }
     };
-    tokio::join!(futures::future::join_all(watching), work, context.events.run());
+    tokio::join!(watching.collect::<()>(), work, context.events.run());
 }
 
 /// Works while this process leads.
@@ -71,6 +72,7 @@ async fn work(context: &Arc<Context>, concurrency: NonZeroU16) {
         context.metrics.leader(true);
         context.memory.clear();
         context.trials.clear();
+        context.told.clear();
         context.touch_all();
         let met: Vec<_> = context.cache.read().unreadable.values().cloned().collect();
         met.iter().for_each(|unreadable| report(context, unreadable));

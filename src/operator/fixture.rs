@@ -8,7 +8,7 @@ use crate::{
     context::{Clock, Parts},
     leader::Leadership,
     metrics::Metrics,
-    policies::{PolicyMode, PolicySettings},
+    policies::{self, PolicyMode, PolicySettings},
     server::Readiness,
     settings::WatchNamespaces,
 };
@@ -35,10 +35,11 @@ pub fn parts(client: Client) -> Parts {
         provider: None,
         random: Box::new(|| 1.0),
         identity: "test".into(),
-        policies: PolicySettings {
+        policies: policies::render_each(&PolicySettings {
             operator_user: "operator".into(),
             approving_service_accounts: Vec::new(),
             mode: PolicyMode::Mutating,
-        },
+        })
+        .unwrap(),
     }
 }

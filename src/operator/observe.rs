@@ -25,7 +25,7 @@ pub fn plan(context: &Context, key: &Key, release: &Release) -> Plan {
     let state = context.cache.read();
     let policies = touched::policies(release).filter_map(|name| {
         let (_, policy) = state.policy(&key.namespace, name, &context.setting.operator_namespace)?;
-        Some((name.to_owned(), policy.cloned()))
+        Some((name.to_owned(), policy.map(|policy| policy.plan.clone())))
     });
     Plan::parse(release, &policies.collect(), context.setting.clone())
 }

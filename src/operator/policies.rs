@@ -115,13 +115,25 @@ impl Policy {
     }
 }
 
+/// Each policy that the mode has, with its objects as they are to be.
+pub type Rendered = Vec<(Policy, Vec<DynamicObject>)>;
+
+/// Each policy that the mode has, with its objects as they are to be.
+///
+/// # Errors
+/// If a text of this build cannot be read.
+pub fn render_each(settings: &PolicySettings) -> Result<Rendered, TextError> {
+    let each = Policy::ALL.into_iter().map(|policy| policy.render(settings).map(|objects| (policy, objects)));
+    let each: Rendered = each.collect::<Result<_, _>>()?;
+    Ok(each.into_iter().filter(|(_, objects)| !objects.is_empty()).collect())
+}
+
 /// All policies and their bindings, as they are to be.
 ///
 /// # Errors
 /// If a text of this build cannot be read.
 pub fn render(settings: &PolicySettings) -> Result<Vec<DynamicObject>, TextError> {
-    let each: Result<Vec<_>, _> = Policy::ALL.into_iter().map(|policy| policy.render(settings)).collect();
-    Ok(each?.into_iter().flatten().collect())
+    Ok(render_each(settings)?.into_iter().flat_map(|(_, objects)| objects).collect())
 }
 
 /// Whether every expected policy and binding is among the live ones, with the same effect.

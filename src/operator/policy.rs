@@ -10,7 +10,7 @@ mod trial;
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
-use lockkeeper_api::{Release, RollbackPolicy, rollback_policy::RollbackPolicyStatus};
+use lockkeeper_api::{Release, rollback_policy::RollbackPolicyStatus};
 use lockkeeper_engine::{
     analysis::{Measurement, PolicyPlan, Reading},
     sharing::Located,
@@ -25,7 +25,7 @@ use self::{
 };
 use crate::{
     act::{Actor, Refusal},
-    cache::{Key, Resource},
+    cache::{Key, PolicyEntry, Resource},
     condition::{Verdict, ready},
     context::Context,
     publish,
@@ -36,22 +36,24 @@ pub async fn reconcile(context: Arc<Context>, key: Key) {
     if !context.speaks_of(&key) {
         return;
     }
-    let Some(policy) = context.cache.read().policies.get(&key).cloned() else {
+    let Some(entry) = context.cache.read().policies.get(&key).cloned() else {
         context.trials.forget(&key);
+        context.told.forget(Resource::RollbackPolicy, &key);
         return context.backoff.reset(&(Resource::RollbackPolicy, key));
     };
     let started = Instant::now();
-    let Some(status) = status(&context, &key, &policy) else { return };
+    let Some(status) = status(&context, &key, &entry) else { return };
+    let policy = &entry.policy;
     if policy.status.as_ref().is_some_and(|before| !judge::meaningful(before, &status)) {
         return;
     }
     let version = policy.metadata.resource_version.as_deref();
     let actor = Actor { resource: Resource::RollbackPolicy, key: &key, phase: None };
-    let written = publish::write(&context, actor, version, json!(status)).await;
+    let written = publish::tell(&context, actor, version, json!(status)).await;
     context.metrics.reconciled("policy", started.elapsed(), written.as_ref().map(|_| ()).map_err(Refusal::category));
     let failed = (Resource::RollbackPolicy, key.clone());
     match written {
-        Ok(_) => {}
+        Ok(again) => again.into_iter().for_each(|again| context.policies.add_at(key.clone(), again)),
         Err(refusal) => {
             debug!(policy = %key, %refusal, "failed to publish");
             context.policies.add_at(key, tokio::time::Instant::now() + context.backoff.failed(&failed));
@@ -60,14 +62,15 @@ pub async fn reconcile(context: Arc<Context>, key: Key) {
 }
 
 /// The status as it is to be; none while the queries are being asked, which wakes us when it is done.
-fn status(context: &Arc<Context>, key: &Key, policy: &RollbackPolicy) -> Option<RollbackPolicyStatus> {
+fn status(context: &Arc<Context>, key: &Key, entry: &PolicyEntry) -> Option<RollbackPolicyStatus> {
+    let policy = &entry.policy;
     let before = policy.status.clone().unwrap_or_default();
     let generation = policy.metadata.generation;
     let operator_namespace = &context.setting.operator_namespace;
     let users = context.cache.read().users(key, operator_namespace);
     let located = Located { namespace: &key.namespace, name: &key.name, spec: &policy.spec };
     let misplaced = located.misplaced(operator_namespace);
-    let parsed = match (PolicyPlan::parse(&key.name, &policy.spec), misplaced) {
+    let parsed = match (entry.plan.clone(), misplaced) {
         (Ok(_), Some(misplaced)) => Err(vec![misplaced]),
         (Err(faults), misplaced) => Err(faults.into_iter().chain(misplaced).collect()),
         (parsed, None) => parsed,

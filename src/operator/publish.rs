@@ -1,6 +1,6 @@
-//! The one writer of a Release's status.
+//! The one writer of status: of Releases, windows and policies.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::{
@@ -11,10 +11,12 @@ use lockkeeper_api::{Release, ReleaseStatus, names::FIELD_MANAGER};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tracing::debug;
 
 use crate::{
     act::{Actor, Refusal, learn, permit},
+    backoff,
     cache::{Key, Object, Resource},
     context::Context,
     jump,
@@ -36,14 +38,14 @@ struct Remembered {
 impl Memory {
     /// The status to go on from: ours, unless somebody else has changed the published one.
     pub fn status(&self, key: &Key, release: &Release, now: Timestamp, jumped: SignedDuration) -> ReleaseStatus {
-        let published = release.status.clone().unwrap_or_default();
+        let published = published(release);
         let (mut status, by) = match self.0.lock().get(key) {
             Some(remembered)
-                if Some(&remembered.uid) == release.metadata.uid.as_ref() && remembered.published == published =>
+                if Some(&remembered.uid) == release.metadata.uid.as_ref() && remembered.published == *published =>
             {
                 (remembered.current.clone(), remembered.jumped)
             }
-            Some(_) | None => (published, jumped),
+            Some(_) | None => (published.into_owned(), jumped),
         };
         if jumped != by {
             jump::shift(&mut status, jumped - by);
@@ -53,11 +55,12 @@ impl Memory {
     }
 
     /// Keeps a status that was not worth a write.
-    pub fn keep(&self, key: &Key, release: &Release, current: ReleaseStatus, jumped: SignedDuration) {
-        let published = release.status.clone().unwrap_or_default();
-        if current == published {
+    pub fn keep(&self, key: &Key, release: &Release, current: &ReleaseStatus, jumped: SignedDuration) {
+        let published = published(release);
+        if *current == *published {
             self.forget(key);
         } else {
+            let (published, current) = (published.into_owned(), current.clone());
             let uid = release.metadata.uid.clone().unwrap_or_default();
             self.0.lock().insert(key.clone(), Remembered { uid, published, current, jumped });
         }
@@ -94,6 +97,10 @@ impl Memory {
     pub fn clear(&self) {
         self.0.lock().clear();
     }
+}
+
+fn published(release: &Release) -> Cow<'_, ReleaseStatus> {
+    release.status.as_ref().map_or_else(Cow::default, Cow::Borrowed)
 }
 
 /// Releases of which this process knows that it sees them as they are.
@@ -163,19 +170,81 @@ pub async fn publish(
     Ok(object.metadata.resource_version.unwrap_or_default())
 }
 
-/// Replaces the status of one of our own objects, if nobody has changed it since it was read.
+/// What this process has told last of each window and policy.
+///
+/// Two processes may both believe to lead and see different things: by another clock, or by caches that are behind. Each would replace what
+/// the other tells as fast as watches bring it. So what somebody has replaced is told again only after a pause, which grows.
+#[derive(Debug, Default)]
+pub struct Told(Mutex<HashMap<(Resource, Key), Telling>>);
+
+#[derive(Debug)]
+struct Telling {
+    status: Value,
+    /// How often it was told again.
+    replaced: u32,
+    /// When it may be told again, since it was found replaced.
+    again: Option<Instant>,
+}
+
+impl Told {
+    /// Until when this is not to be told; none if it may be told now.
+    fn put_off(&self, object: &(Resource, Key), status: &Value) -> Option<Instant> {
+        let mut told = self.0.lock();
+        let before = told.get_mut(object).filter(|before| before.status == *status)?;
+        let pause = backoff::delay(before.replaced.saturating_add(1), 1.0);
+        let again = *before.again.get_or_insert_with(|| Instant::now() + pause);
+        (again > Instant::now()).then_some(again)
+    }
+
+    fn note(&self, object: (Resource, Key), status: Value) {
+        let mut told = self.0.lock();
+        let replaced =
+            told.get(&object).filter(|before| before.status == status).map_or(0, |before| before.replaced + 1);
+        told.insert(object, Telling { status, replaced, again: None });
+    }
+
+    /// Forgets an object.
+    pub fn forget(&self, resource: Resource, key: &Key) {
+        self.0.lock().remove(&(resource, key.clone()));
+    }
+
+    /// Forgets all: another process has acted since.
+    pub fn clear(&self) {
+        self.0.lock().clear();
+    }
+}
+
+/// Tells the status of a window or a policy, if nobody has changed that since it was read. Gives the time at which to look again, if it is
+/// put off.
 ///
 /// # Errors
 /// When the object has changed, or the API server refuses.
-pub async fn write(
+pub async fn tell(
+    context: &Context,
+    actor: Actor<'_>,
+    resource_version: Option<&str>,
+    status: Value,
+) -> Result<Option<Instant>, Refusal> {
+    let object = (actor.resource, actor.key.clone());
+    if let Some(again) = context.told.put_off(&object, &status) {
+        return Ok(Some(again));
+    }
+    write(context, actor, resource_version, status.clone()).await?;
+    context.told.note(object, status);
+    Ok(None)
+}
+
+/// Replaces the status of one of our own objects, if nobody has changed it since it was read.
+async fn write(
     context: &Context,
     actor: Actor<'_>,
     resource_version: Option<&str>,
     status: Value,
 ) -> Result<DynamicObject, Refusal> {
     // A merge would keep what is not there any more; this replaces it as a whole.
-    let patch = json!([current(resource_version), {"op": "add", "path": "/status", "value": status}]);
-    send(context, actor, patch).await
+    let mut replacement = json!({"op": "add", "path": "/status"});
+    replacement["value"] = status;
+    send(context, actor, Value::Array(vec![current(resource_version), replacement])).await
 }
 
 /// The condition that an object is the one that was read.

@@ -101,7 +101,8 @@ impl<K: Ord + Clone + Debug + Send + Sync + 'static> Queue<K> {
             let next = if workers.len() < usize::from(concurrency.get()) { self.take() } else { Err(None) };
             match next {
                 Ok(key) => {
-                    let (queue, work) = (Done { queue: self.clone(), key: key.clone() }, work(key));
+                    // Boxed, because what it takes to look at a Release is large, and a task is moved several times.
+                    let (queue, work) = (Done { queue: self.clone(), key: key.clone() }, Box::pin(work(key)));
                     workers.spawn(async move {
                         let _done = queue;
                         work.await;

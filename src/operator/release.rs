@@ -16,7 +16,7 @@ use lockkeeper_engine::{
 use tracing::{Instrument, Span, debug, info, info_span, warn};
 
 use crate::{
-    act::{self, Actor, Refusal},
+    act::{self, Actor, Done, Refusal},
     cache::{Key, Resource},
     context::Context,
     observe, publish, sample,
@@ -119,7 +119,7 @@ async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<()
         }
         context.releases.add(key.clone());
     } else {
-        context.memory.keep(key, release, next.clone(), jumped);
+        context.memory.keep(key, release, &next, jumped);
     }
     context.metrics.release(sample::of(key, &next));
     count(context, key, &status, &next);
@@ -148,8 +148,11 @@ async fn write(
     let done = act::act(context, actor, writes)
         .await
         .map_err(|(write, refusal)| (format!("{} ({:?} {})", write.purpose, write.kind, write.name), refusal))?;
-    if done > 0 {
-        context.releases.add(actor.key.clone());
+    match done {
+        Done::Nothing => {}
+        Done::Known => context.releases.add(actor.key.clone()),
+        // The watch wakes us; this is for the case that it does not.
+        Done::Unknown => later(context, actor.key),
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ use crate::{
     controllers::{self, Scope},
     leader::{Election, Leadership},
     metrics::Metrics,
-    policies::{OPERATOR_USER, PolicyMode, PolicySettings, TextError},
+    policies::{self, OPERATOR_USER, PolicyMode, PolicySettings, TextError},
     server::{self, ListenError, Pages, Readiness},
     settings::{DeploymentHold, Settings},
 };
@@ -147,11 +147,11 @@ async fn operate(
             paused_at_rest,
             approving_service_accounts: settings.approving_service_accounts.iter().map(|a| a.username()).collect(),
         },
-        policies: PolicySettings {
+        policies: policies::render_each(&PolicySettings {
             operator_user: facts.user,
             approving_service_accounts: settings.approving_service_accounts.clone(),
             mode: if paused_at_rest { PolicyMode::Validating } else { PolicyMode::Mutating },
-        },
+        })?,
         readiness: readiness.clone(),
         client,
         clock: Clock::new(Timestamp::now),
@@ -162,7 +162,7 @@ async fn operate(
         namespaces: settings.watch_namespaces.clone(),
         releases: settings.release_selector.selector().clone(),
         identity: settings.identity.clone(),
-    })?;
+    });
     let scope = Scope { mutating: facts.mutating, concurrency: settings.concurrency };
     let (stop_standing, standing) = oneshot::channel::<()>();
     let elect = async move {

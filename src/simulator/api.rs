@@ -34,7 +34,7 @@ pub use self::{
     patch::Patch,
     rumour::Rumour,
     schema::faults,
-    selector::{Selector, selects, selects_plain},
+    selector::{Selector, selects, selects_plain, written},
     server::{Caller, Observer, Part, Preconditions, Propagation, Server, scale},
     service::{Answer, Service, Shared},
     status::Status,

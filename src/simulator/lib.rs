@@ -54,16 +54,18 @@
 //! roles but the custom verbs. Server-side apply is a forced merge: fields that its manager leaves out later stay; of maps, a Service's and a
 //! workload's selector are one value. Managed fields are kept of Deployments, Services and routes, for `spec` only; where a policy undoes the whole of a write,
 //! the real server writes them all the same, as a new version of an otherwise equal object. What a schema says of types and limits, and what is wrong
-//! with a selector or a version that cannot be read, is said in other words. Lists have no pages; bookmarks come at the end of what there is, and of a watch.
+//! with a selector or a version that cannot be read, is said in other words. Lists have no pages, and are always of now, whatever version they ask for.
+//! Bookmarks come at the end of what there is, and of a watch. What is in a namespace that is deleted stays.
 //!
 //! Of the controllers: they see what is stored, where real ones see a cache that may lack their own last write. (So a real Deployment may keep
 //! an older reason in condition Progressing, as after the creation of a ReplicaSet in a `Recreate`.) There is no `rollbackTo`, no count of pods that
-//! end, no quota. Named target ports are not looked up. The gateway accepts every route that names a parent.
+//! end, no quota. A Service has one EndpointSlice, with the ports of its first pod, and without addresses. Which Gateways are there is told by
+//! [`run::Plot`] (else each that a route names is); routes of those are accepted, late at most. An autoscaler is whoever writes the scale. The metrics source
+//! answers at once from what images say, where a real one has to find the pods first.
 //!
 //! Names and times of events come from the system's clock (kube's recorder takes them there), so the trace leaves them out. `tokio::select!` without `biased`
-//! would be random in a way that no seed reaches: the operator's selects are biased for that.
-//!
-//! Random weather (`tests/sim`) leaves out clocks that jump.
+//! would be random in a way that no seed reaches: the operator's selects are biased for that. So would the order in which tokio's
+//! `watch` channel wakes those who wait for it: the server has `api/news.rs` instead.
 
 pub mod api;
 pub mod check;

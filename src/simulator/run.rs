@@ -10,7 +10,7 @@ mod trace;
 pub use self::{
     clock::{BEGINNING, Skew, virtual_clock},
     many::{Failure, many},
-    operator::{Leads, Operator, PLATFORM, Setup, policy_settings},
+    operator::{Leads, Operator, PLATFORM, Setup, rendered_policies},
     sim::{Late, Plot, Sim},
     trace::{SharedTrace, Told, Trace, Writer},
 };

@@ -29,7 +29,7 @@ pub use self::{
     gateway::{Gateway, InForce},
     kubelet::Kubelet,
     metric::{Source, Spoken, Truth, by_image},
-    replica_set::{ReplicaSetController, is_ready, ready_since},
+    replica_set::ReplicaSetController,
     script::{Act, Script, When},
 };
 use crate::api::{Kind, Server, Shared};
@@ -75,7 +75,7 @@ pub async fn run(shared: Shared, actors: Vec<Box<dyn Actor>>) {
         .map(|actor| Place { actor, due: Some(now), seen: 0, random: shared.fork_random() })
         .collect();
     loop {
-        changed.mark();
+        changed.catch_up();
         wake(&shared, &mut places);
         let now = shared.clock().now();
         // Whoever is due first acts first; of two at the same time the first in the list.

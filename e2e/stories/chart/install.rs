@@ -8,8 +8,8 @@ use kube::Api;
 use lockkeeper_api::decision::Verdict;
 use lockkeeper_e2e::{MutatingPolicies, SYSTEM_NAMESPACE, User, wait};
 
-use super::{Chart, STEPS, Values, commands};
-use crate::harness::{GATE_AND_BAKE, LIMIT, Story, bake, none_failed, with_images, without_images};
+use super::{Chart, STEPS, Values, commands, updated};
+use crate::harness::{GATE_AND_BAKE, LIMIT, Story, bake, none_failed, with_images};
 
 /// The first release is promoted under traffic, with a gate that a person opens.
 async fn promotes(story: &Story<'_>) -> Result<()> {
@@ -112,13 +112,7 @@ pub async fn by_kustomize(story: &Story<'_>) -> Result<()> {
     let rollout = ["rollout", "status", "deployment/lockkeeper", "-n", SYSTEM_NAMESPACE, "--timeout=2m"];
     story.cluster().kubectl(User::Admin, rollout).await?;
     chart.in_force().await?;
-    let app = story.app(3).await?;
-    let traffic = app.traffic();
-    story.release(&without_images("{setWeight: 40}")).await?;
-    story.await_rest("1.0.0").await?;
-    app.set_version("2.0.0").await?;
-    story.await_rest("2.0.0").await?;
-    none_failed(&traffic.stop().await)?;
+    let app = updated(story).await?;
     chart.was_refused_nothing().await?;
     // Away as the README says: the policies first.
     let [policies, ..] = &commands(story, "Without the operator")?[..] else { bail!("the README has no commands") };
@@ -134,13 +128,7 @@ pub async fn installed_before_1_36(story: &Story<'_>) -> Result<()> {
     let values = Values { policies: MutatingPolicies::Absent, ..Values::default() };
     let chart = Chart::prepare(story.cluster(), values).await?;
     chart.install().await?;
-    let app = story.app(3).await?;
-    let traffic = app.traffic();
-    story.release(&without_images("{setWeight: 40}")).await?;
-    story.await_rest("1.0.0").await?;
-    app.set_version("2.0.0").await?;
-    story.await_rest("2.0.0").await?;
-    none_failed(&traffic.stop().await)?;
+    let app = updated(story).await?;
     chart.was_refused_nothing().await?;
     // Gone for a while: at rest it is paused here, and a person may resume it.
     chart.uninstall().await?;

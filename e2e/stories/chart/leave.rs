@@ -7,7 +7,7 @@ use kube::{Api, ResourceExt};
 use lockkeeper_api::decision::Verdict;
 use lockkeeper_e2e::{MutatingPolicies, User, wait};
 
-use super::{Chart, STEPS, Values, commands};
+use super::{Chart, Midway, STEPS, Values, commands, midway};
 use crate::harness::{GATE_AND_BAKE, LIMIT, Story, bake, none_failed, with_images, without_images};
 
 /// Everything in flight is given back before the operator goes, and then nothing of the product is left anywhere.
@@ -28,11 +28,7 @@ async fn left(story: &Story<'_>, chart: &Chart<'_>) -> Result<()> {
 pub async fn left_for_good(story: &Story<'_>) -> Result<()> {
     let chart = Chart::prepare(story.cluster(), Values::default()).await?;
     chart.install().await?;
-    let app = story.app(3).await?;
-    let before = app.specs().await?;
-    let traffic = app.traffic();
-    story.release(&with_images("2.0.0", STEPS)).await?;
-    story.await_confirmed(40).await?;
+    let Midway { app, before, traffic } = midway(story).await?;
     left(story, &chart).await?;
     none_failed(&traffic.stop().await)?;
     app.at_rest(&before).await?;
@@ -94,11 +90,7 @@ pub async fn without_the_operator(story: &Story<'_>) -> Result<()> {
 pub async fn kinds_deleted_midway(story: &Story<'_>) -> Result<()> {
     let chart = Chart::prepare(story.cluster(), Values::default()).await?;
     chart.install().await?;
-    let app = story.app(3).await?;
-    let before = app.specs().await?;
-    let traffic = app.traffic();
-    story.release(&with_images("2.0.0", STEPS)).await?;
-    story.await_confirmed(40).await?;
+    let Midway { app, before, traffic } = midway(story).await?;
     chart.uninstall().await?;
     let delete =
         "kubectl delete crd {releases,deploymentwindows,rollbackpolicies,decisions}.lockkeeper.dev --wait=false";

@@ -7,8 +7,8 @@ use kube::api::ListParams;
 use lockkeeper_api::decision::Verdict;
 use lockkeeper_e2e::{AuditEntry, AuditFilter, User};
 
-use super::{Chart, STEPS, Values};
-use crate::harness::{LIMIT, Story, none_failed, with_images, without_images};
+use super::{Chart, Midway, Values, midway, updated};
+use crate::harness::{LIMIT, Story, none_failed};
 
 /// Uninstalls, and sees that no policy was in force any more when the operator was told to go.
 async fn uninstall(story: &Story<'_>, chart: &Chart<'_>) -> Result<()> {
@@ -38,12 +38,8 @@ async fn uninstall(story: &Story<'_>, chart: &Chart<'_>) -> Result<()> {
 pub async fn uninstalled_at_rest(story: &Story<'_>) -> Result<()> {
     let chart = Chart::prepare(story.cluster(), Values::default()).await?;
     chart.install().await?;
-    let app = story.app(3).await?;
-    story.release(&without_images("{setWeight: 40}")).await?;
-    story.await_rest("1.0.0").await?;
+    let app = updated(story).await?;
     let traffic = app.traffic();
-    app.set_version("2.0.0").await?;
-    story.await_rest("2.0.0").await?;
     uninstall(story, &chart).await?;
     story.kubectl(User::Admin, &["set", "image", "deployment/web", "app=demo:3.0.0"]).await?;
     story.kubectl(User::Admin, &["rollout", "status", "deployment/web", "--timeout=60s"]).await?;
@@ -61,11 +57,7 @@ pub async fn uninstalled_at_rest(story: &Story<'_>) -> Result<()> {
 pub async fn uninstalled_midway(story: &Story<'_>) -> Result<()> {
     let chart = Chart::prepare(story.cluster(), Values::default()).await?;
     chart.install().await?;
-    let app = story.app(3).await?;
-    let before = app.specs().await?;
-    let traffic = app.traffic();
-    story.release(&with_images("2.0.0", STEPS)).await?;
-    story.await_confirmed(40).await?;
+    let Midway { app, before, traffic } = midway(story).await?;
     let exposure = app.exposure().await?;
     let from = Timestamp::now();
     uninstall(story, &chart).await?;

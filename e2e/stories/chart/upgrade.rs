@@ -8,7 +8,7 @@ use lockkeeper_api::release::Phase;
 use lockkeeper_e2e::{Cluster, User};
 use tempfile::TempDir;
 
-use super::{Chart, STEPS, Values, chart};
+use super::{Chart, Midway, STEPS, Values, chart, midway};
 use crate::harness::{App, GATE_AND_BAKE, Story, bake, none_failed, with_images};
 
 /// The chart as a package of this version, as a registry has it.
@@ -32,7 +32,8 @@ pub async fn upgraded_in_flight(story: &Story<'_>) -> Result<()> {
     let (waiting, baking) =
         (Story::begin(story.stage, "chart-waiting").await?, Story::begin(story.stage, "chart-baking").await?);
     let (at_40, held, promoted) = tokio::try_join!(midway(story), gated(&waiting), in_bake(&baking))?;
-    let traffic = [at_40.traffic(), held.traffic(), promoted.traffic()];
+    let Midway { app: at_40, traffic, .. } = at_40;
+    let traffic = [traffic, held.traffic(), promoted.traffic()];
     let exposure = at_40.exposure().await?;
 
     chart.install().await?;
@@ -59,13 +60,6 @@ pub async fn upgraded_in_flight(story: &Story<'_>) -> Result<()> {
 }
 
 const IMAGES: &str = "jsonpath={.items[*].spec.containers[*].image}";
-
-async fn midway<'a>(story: &'a Story<'_>) -> Result<App<'a>> {
-    let app = story.app(3).await?;
-    story.release(&with_images("2.0.0", STEPS)).await?;
-    story.await_confirmed(40).await?;
-    Ok(app)
-}
 
 async fn gated<'a>(story: &'a Story<'_>) -> Result<App<'a>> {
     let app = story.app(2).await?;

@@ -22,7 +22,7 @@ pub use request::{Ask, Form};
 use request::{Lines, send};
 
 /// For an event that is bound to come.
-const EVENT: Duration = Duration::from_secs(60);
+const EVENT: Duration = Duration::from_secs(180);
 
 /// Something that was done, or waited for, and what was seen then.
 #[derive(Debug)]
@@ -123,13 +123,23 @@ impl<'a> Play<'a> {
             }
             if body["kind"] == "Scale" {
                 fact("scale", format!("{} of {}", body["status"]["replicas"], body["spec"]["replicas"]));
+                fact("selector", text(&body["status"]["selector"]).to_owned());
             }
         }
         self.steps.push(Step { what: self.names.plain(&format!("{} asks: {ask}", self.user.name())), facts });
         Ok(answer.body)
     }
 
-    /// Asks for something that must be done in this world for the scenario to make sense.
+    /// Asks for something that must be done for the scenario to make sense: a refusal ends it.
+    pub async fn demand(&mut self, ask: Ask) -> Result<Value> {
+        let told = ask.to_string();
+        let answer = self.ask(ask).await?;
+        match answer["kind"] == "Status" && answer["status"] != "Success" {
+            true => bail!("{told} is refused: {}", text(&answer["message"])),
+            false => Ok(answer),
+        }
+    }
+
     pub async fn create(&mut self, kind: Kind, object: Value) -> Result<Value> {
         self.ask(Ask::create(kind, object)).await
     }

@@ -123,7 +123,8 @@ fn pod(pod: &Value, objects: &[(Kind, Value)]) -> String {
 fn slice(facts: &mut Facts, slice: &Value, objects: &[(Kind, Value)]) {
     let service = text(&slice["metadata"]["labels"]["kubernetes.io/service-name"]);
     for port in list(&slice["ports"]) {
-        facts.insert(format!("endpoints of {service}: ports"), format!("{}/{}", port["port"], text(&port["protocol"])));
+        let shown = format!("{}/{}", port["port"], text(&port["protocol"]));
+        facts.insert(format!("endpoints of {service}: port {:?}", text(&port["name"])), shown);
     }
     for endpoint in list(&slice["endpoints"]) {
         let pod = objects

@@ -34,9 +34,8 @@ impl Prometheus {
     /// # Errors
     /// As [`MetricSource::measure`] of such an answer.
     pub fn understand(endpoint: &Endpoint, status: u16, content_type: &str, body: &[u8]) -> Result<Measurement, Error> {
-        Answer::new(status, content_type, body)
-            .and_then(|answer| read(&answer))
-            .map_err(|fault| Error::new(endpoint, fault))
+        let is_html = content_type.starts_with("text/html");
+        read_answer(status, is_html, body.to_vec()).map_err(|fault| Error::new(endpoint, fault))
     }
 
     async fn query(&self, query: &str) -> Result<Measurement, Error> {
@@ -105,6 +104,14 @@ struct Instant {
 #[derive(Deserialize)]
 struct Range {
     values: Option<Vec<Point>>,
+}
+
+/// What an answer says that came otherwise than through [`Prometheus`]: its HTTP status, whether it claims to be a page, its body.
+///
+/// # Errors
+/// Why it gives no number, as for a query.
+pub fn read_answer(status: u16, is_html: bool, body: Vec<u8>) -> Result<Measurement, Fault> {
+    Answer::new(status, is_html, body).ok_or(Fault::Malformed).and_then(|answer| read(&answer))
 }
 
 fn read(answer: &Answer) -> Result<Measurement, Fault> {

@@ -7,7 +7,6 @@ use lockkeeper_api::{
 
 use super::{Round, Scene, is_pinned};
 use crate::{
-    digest::version_digest,
     plan::{Services, WorkloadPlan},
     revision::images_that_differ,
     traffic,
@@ -63,7 +62,7 @@ fn missing(scene: &Scene<'_>, live: &WorkloadRevision) -> Round {
         return Round::wait(format!("waiting for the ReplicaSet of {}", scene.deployment.name));
     }
     let unsaved = scene.view.saved.iter().all(|saved| saved.hash != live.hash);
-    if unsaved && version_digest(&scene.deployment.template) == live.digest {
+    if unsaved && scene.deployment.version_digest() == live.digest {
         return Round::write([scene.create_candidate(live)]);
     }
     let mut round = scene.recreate(live);
@@ -202,16 +201,21 @@ fn aimed<'a>(
     }
 }
 
-/// A round that lets the version before serve, or waits while it does: the promoted one has lost all its pods. What is on its way
-/// back never helps out.
+/// A round that lets the version before serve, or waits while it does: the promoted one has lost all its pods. It gets the traffic back
+/// when it has all of them. What is on its way back never helps out.
 fn bridge(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView>, keep: Keep) -> Option<Round> {
     let old = old.filter(|old| keep == Keep::Full && old.available > 0)?;
-    let lost = new.available == 0 && scene.deployment.replicas > 0 && scene.most() == 0;
-    let pinned = scene.pinned().any(|service| is_pinned(service, &new.hash) || is_pinned(service, &old.hash));
-    if !lost || !pinned {
+    let pinned = |version: &ReplicaSetView| scene.pinned().any(|service| is_pinned(service, &version.hash));
+    let bridged = pinned(old) && scene.most() == 0;
+    let wanted = scene.deployment.replicas;
+    let lost = wanted > 0 && (new.available == 0 || (bridged && new.available < wanted));
+    if !lost || !(pinned(new) || pinned(old)) {
         return None;
     }
-    let writes = scene.pin(&old.hash);
+    let mut writes = scene.pin(&old.hash);
+    if scene.most() > 0 {
+        writes.extend(scene.weigh(Some(0)));
+    }
     if writes.is_empty() {
         Some(Round::wait(format!("waiting for pods of {}", new.name)))
     } else {
@@ -247,6 +251,11 @@ fn restore_traffic(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&Replica
         let carried = scene.service(&services.canary).is_some_and(|canary| {
             canary.selector.get(POD_TEMPLATE_HASH) == Some(&new.hash) && scene.ready(canary, new) > 0
         });
+        if !carried && elsewhere && new.available > 0 && !stable.ready.is_empty() {
+            // It serves others now, and must not change over under traffic.
+            let waiting = || Round::wait(format!("waiting for endpoints of {}", new.name));
+            return Some(aimed(scene, services, stable, new).map_or_else(|round| round, |_| waiting()));
+        }
         let writes = if carried { scene.weigh(Some(100)) } else { Vec::new() };
         if !writes.is_empty() {
             return Some(Round::write(writes));
@@ -331,7 +340,7 @@ fn retire(scene: &Scene<'_>, rs: &ReplicaSetView, round: &mut Round) {
 fn give_back(scene: &Scene<'_>, new: &ReplicaSetView, round: &mut Round) {
     let deployment = scene.deployment;
     let leave = scene.plan.deleting;
-    if version_digest(&deployment.template) != new.version {
+    if deployment.version_digest() != new.version {
         let resumed = scene.take_off(&new.hash);
         if !resumed.is_empty() {
             round.writes.extend(scene.hold_at(&new.hash));

@@ -4,7 +4,6 @@ use lockkeeper_api::{names::POD_TEMPLATE_HASH, release::WorkloadRevision};
 
 use super::{Round, Scene, is_pinned};
 use crate::{
-    digest::version_digest,
     plan::Target,
     revision::images_to_set,
     world::{ReplicaSetView, Role},
@@ -55,7 +54,7 @@ fn candidate_set<'a>(scene: &Scene<'a>, candidate: &WorkloadRevision) -> Result<
             Err(Round::write([write::detach(&scene.plan.name, deployment, new, Role::Candidate)]))
         }
         // A restart by annotation is the same version; it follows when the Deployment is given back.
-        Some(new) if new.version != version_digest(&deployment.template) => Err(Round::broken(format!(
+        Some(new) if new.version != deployment.version_digest() => Err(Round::broken(format!(
             "ReplicaSet {} differs from the Deployment's template: an admission policy changes ReplicaSets; exempt it",
             new.name
         ))),
@@ -138,11 +137,9 @@ fn shift(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, target: 
     if let Some(unconfirmed) = scene.unconfirmed() {
         return unconfirmed;
     }
-    if new.replicas > wanted {
-        // Traffic has left: the capacity may follow.
-        return Round::write([write::scale(new, wanted)]);
-    }
-    Round { served: true, ..Round::default() }
+    // Traffic has left: the capacity may follow, unless the next step needs it.
+    let surplus = (new.replicas > wanted).then(|| write::scale(new, wanted));
+    Round { served: true, writes: surplus.into_iter().collect(), ..Round::default() }
 }
 
 /// Other candidates, which a resumed Deployment has started: the stable version does without them.

@@ -83,10 +83,14 @@ impl<'a> Run<'a> {
         let grows = target.weight > self.next.weight.unwrap_or_default().confirmed;
         let gates = if grows { self.ask(Exposure::Increase, None) } else { Vec::new() };
         let shut = !gate::open(&gates) || (grows && self.next.hold.is_some());
-        let joined = self.each(|scene, part| match (stable.workloads.get(part), candidate.workloads.get(part)) {
-            (Some(old), Some(new)) => converge::split(scene, old, new, &target, shut),
+        let returning = self.is_returning(&stable, &candidate);
+        let mut joined = self.each(|scene, part| match (stable.workloads.get(part), candidate.workloads.get(part)) {
+            (Some(old), Some(new)) => converge::split(scene, old, new, &target, shut || returning),
             (None, _) | (_, None) => Round::broken("workloads were added mid-way: abort, and release again"),
         });
+        if returning {
+            joined.await_pods("waiting for pods of the stable version".into());
+        }
         self.exposed(&joined);
         if !self.faults.is_empty() {
             return self.faulty(joined);
@@ -105,11 +109,16 @@ impl<'a> Run<'a> {
             self.enter(Phase::Progressing);
             return self.progressing(joined, &target);
         }
-        // Without pods it has nothing, and asks its gates again when there are some.
-        self.weight(target.weight, Some(if self.is_empty() { 0 } else { target.weight }));
-        if let Some(step) = &mut self.next.step {
-            step.waiting = None;
+        self.brought(index, &target);
+        match self.served(index) {
+            // What the step does not need goes only if the step stays.
+            Turn::Now(doing) => Turn::Now(Doing { writes: joined.writes, ..doing }),
+            Turn::Again => Turn::Again,
         }
+    }
+
+    /// On from a step that has what it asks for, or what keeps the release there.
+    fn served(&mut self, index: usize) -> Turn {
         match self.step_over(index) {
             Standing::Over => self.advance(index),
             Standing::Stopped(stop) => self.stop(stop),
@@ -142,15 +151,19 @@ impl<'a> Run<'a> {
             );
         }
         if self.plan.steps.len() <= index || self.plan.steps_digest(index) != step.digest {
-            self.event("StepsChanged", false, "the steps have changed: they start over");
-            self.enter_step(0);
-            return Some(Turn::Again);
+            return Some(self.start_over());
         }
         if let Some(command) = self.take(&[Verdict::Skip]) {
             self.event("StepSkipped", false, format!("step {} skipped {}", step.position, command.signed()));
             self.end_step();
         }
         None
+    }
+
+    pub(super) fn start_over(&mut self) -> Turn {
+        self.event("StepsChanged", false, "the steps have changed: they start over");
+        self.enter_step(0);
+        Turn::Again
     }
 
     /// From now on, if the candidate has its first traffic, checks say something about it.
@@ -167,6 +180,22 @@ impl<'a> Run<'a> {
         let deadline = waiting.and_then(|since| since.checked_add(self.plan.progress_deadline).ok());
         let by = deadline.map(|deadline| format!(", or back at {}", clock(deadline))).unwrap_or_default();
         (format!("step {position}: bringing the candidate to {} % of the traffic{by}", target.weight), deadline)
+    }
+
+    /// The candidate has what the step asks for.
+    fn brought(&mut self, index: usize, target: &Target) {
+        let empty = self.is_empty();
+        let again = !empty && self.next.weight.unwrap_or_default().confirmed < target.weight;
+        // Without pods it has nothing, and asks its gates again when there are some.
+        self.weight(target.weight, Some(if empty { 0 } else { target.weight }));
+        let timed = matches!(self.plan.steps.get(index), Some(Step::Pause(_) | Step::Analysis(_)));
+        if let Some(step) = &mut self.next.step {
+            step.waiting = None;
+            if again && timed {
+                // The time in which there was nothing to look at does not count.
+                step.started = Time(self.now);
+            }
+        }
     }
 
     /// The step's scale and weight are on their way.
@@ -202,20 +231,6 @@ impl<'a> Run<'a> {
         }
         let doing = self.at_gates(&format!("step {position}"));
         Turn::Now(Doing { writes: joined.writes, wake: earliest(joined.wake, doing.wake), ..doing })
-    }
-
-    /// Whether no Deployment asks for any pod.
-    fn is_empty(&self) -> bool {
-        self.world
-            .workloads
-            .iter()
-            .filter_map(|view| view.deployment.as_ref())
-            .all(|deployment| deployment.replicas == 0)
-    }
-
-    /// Whether nothing can be tried, and nothing has been: the release began without pods.
-    fn is_untried(&self) -> bool {
-        self.is_empty() && self.next.exposed.is_none()
     }
 
     /// Resume ends a pause without duration, and lets an analysis begin anew.

@@ -121,8 +121,8 @@ impl Run<'_> {
             let part = self.next.stable.as_mut()?.workloads.get_mut(index)?;
             let own = view.replica_sets.iter().find(|rs| rs.hash == part.hash);
             // Another version is no restart: where the Release carries the version, its images are put back.
-            let restarted = own.is_none_or(|own| own.digest != deployment.digest)
-                && crate::version_digest(&deployment.template) == part.digest;
+            let restarted =
+                own.is_none_or(|own| own.digest != deployment.digest) && deployment.version_digest() == part.digest;
             let torn = deployment.paused
                 && own.is_some_and(|own| own.digest == deployment.digest)
                 && view.replica_sets.iter().any(|rs| rs.controlled && rs.hash != part.hash && rs.replicas > 0);

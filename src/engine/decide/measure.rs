@@ -20,11 +20,12 @@ impl<'a> Run<'a> {
             | Phase::Invalid => false,
         };
         let mut armed = Vec::new();
-        if !in_flight {
+        // Scaled to 0 there is nothing to measure; and nothing counts until there is.
+        if !in_flight || self.is_empty() {
             return armed;
         }
         let exposed = self.next.exposed.as_ref().map(|t| t.0);
-        armed.extend(self.plan.policy.as_ref().zip(exposed));
+        armed.extend(self.plan.policy.as_deref().zip(exposed));
         if let Some((policy, started)) = self.analysis()
             && armed.iter().all(|(armed, _)| armed.name != policy.name)
         {

@@ -87,6 +87,9 @@ impl Run<'_> {
         }
         let last = self.plan.steps.len().checked_sub(1)?;
         self.enter(Phase::Paused);
+        if self.next.step.as_ref().is_some_and(|step| self.plan.steps_digest(step.index as usize) != step.digest) {
+            return Some(self.start_over());
+        }
         self.enter_step(last);
         self.end_step();
         Some(Turn::Again)

@@ -63,13 +63,23 @@ impl<V> Store<V> {
         Self { slots: BTreeMap::new(), by_owner: BTreeMap::new(), owner }
     }
 
+    /// Whether this state of an object is newer than what is known of it.
+    pub fn is_news(&self, key: &Key, version: &Version) -> bool {
+        match self.slots.get(key) {
+            Some(Slot::Held { version: held, .. }) => held.number < version.number,
+            Some(Slot::Gone { uid }) => *uid != version.uid,
+            None => true,
+        }
+    }
+
     /// Holds an object, unless something newer is held. Says whether it does.
     ///
     /// `value` gets what was held before.
     pub fn put(&mut self, key: Key, version: Version, value: impl FnOnce(Option<&V>) -> V) -> bool {
+        if !self.is_news(&key, &version) {
+            return false;
+        }
         let value = match self.slots.get(&key) {
-            Some(Slot::Held { version: held, .. }) if held.number >= version.number => return false,
-            Some(Slot::Gone { uid }) if *uid == version.uid => return false,
             Some(Slot::Held { version: held, value: before }) if held.uid == version.uid => value(Some(before)),
             Some(Slot::Held { .. } | Slot::Gone { .. }) | None => value(None),
         };

@@ -95,13 +95,17 @@ const CAUSES: [&str; 12] = [
 impl Releases {
     pub(super) fn put(&self, sample: ReleaseSample) {
         let mut state = self.0.lock();
+        let place = (sample.namespace.clone(), sample.name.clone());
+        if state.samples.get(&place).is_some_and(|known| **known == sample) {
+            return;
+        }
         for outcome in OUTCOMES {
             state.finished.entry((sample.namespace.clone(), outcome)).or_default();
         }
         for cause in CAUSES {
             state.rollbacks.entry((sample.namespace.clone(), cause)).or_default();
         }
-        state.samples.insert((sample.namespace.clone(), sample.name.clone()), Arc::new(sample));
+        state.samples.insert(place, Arc::new(sample));
     }
 
     pub(super) fn remove(&self, namespace: &str, name: &str) {

@@ -121,7 +121,7 @@ async fn cleared(releases: Value) -> Vec<String> {
             Ok::<_, Infallible>(http::Response::new(Body::from(answer.to_string().into_bytes())))
         }
     });
-    let context = Context::new(fixture::parts(Client::new(server, "shop"))).unwrap();
+    let context = Context::new(fixture::parts(Client::new(server, "shop")));
     let object = json!({
         "metadata": {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "7", "annotations": {RELEASE: "web", HOLD: "r1"}},
         "spec": {"replicas": 2, "paused": true, "selector": {"matchLabels": {"app": "web"}}, "template": template("one")},

@@ -75,7 +75,7 @@ fn house_of(namespaces: WatchNamespaces, answer: Answered) -> House {
     let began = tokio::time::Instant::now();
     let epoch = Timestamp::now();
     let clock = Clock::new(move || epoch + began.elapsed());
-    let context = Context::new(Parts { provider: Some(provider.clone()), namespaces, clock, ..own }).unwrap();
+    let context = Context::new(Parts { provider: Some(provider.clone()), namespaces, clock, ..own });
     House { context, provider, written, stored }
 }
 

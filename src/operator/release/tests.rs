@@ -94,7 +94,7 @@ fn operator() -> (Arc<Context>, Arc<Adversary>) {
             Ok::<_, Infallible>(http::Response::new(Body::from(answer.to_string().into_bytes())))
         }
     });
-    let context = Context::new(parts(Client::new(server, "shop"))).unwrap();
+    let context = Context::new(parts(Client::new(server, "shop")));
     adversary.operator.set(Arc::downgrade(&context)).unwrap();
     (context, adversary)
 }

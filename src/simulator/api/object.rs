@@ -3,9 +3,10 @@
 use std::{fmt, ops::Deref, sync::OnceLock};
 
 use hyper::body::Bytes;
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::Kind;
+use super::{Kind, read_time};
 
 /// Where an object is.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,11 +44,37 @@ pub struct Object {
     value: Value,
     version: u64,
     json: OnceLock<Bytes>,
+    known: OnceLock<Known>,
+}
+
+/// What is asked of an object again and again, looked up once.
+struct Known {
+    uid: Box<str>,
+    owners: Vec<Box<str>>,
+    controller: Option<Box<str>>,
+    deleting: bool,
+    ready: bool,
+    ready_since: Option<Timestamp>,
+}
+
+impl Known {
+    fn of(object: &Value) -> Self {
+        let owners = list(&object["metadata"]["ownerReferences"]);
+        let ready = ready(object);
+        Self {
+            uid: uid(object).into(),
+            owners: owners.iter().map(|owner| text(&owner["uid"]).into()).collect(),
+            controller: controller(object).and_then(|owner| owner["uid"].as_str()).map(Box::from),
+            deleting: deleting(object),
+            ready: ready.is_some(),
+            ready_since: ready.and_then(|ready| read_time(&ready["lastTransitionTime"])),
+        }
+    }
 }
 
 impl Object {
     pub(super) fn new(value: Value, version: u64) -> Self {
-        Self { value, version, json: OnceLock::new() }
+        Self { value, version, json: OnceLock::new(), known: OnceLock::new() }
     }
 
     /// The object.
@@ -62,7 +89,42 @@ impl Object {
 
     /// As it is sent; made once.
     pub fn json(&self) -> Bytes {
-        self.json.get_or_init(|| self.value.to_string().into()).clone()
+        // Its `Display` writes the same in many small pieces.
+        self.json.get_or_init(|| serde_json::to_vec(&self.value).unwrap_or_default().into()).clone()
+    }
+
+    fn known(&self) -> &Known {
+        self.known.get_or_init(|| Known::of(&self.value))
+    }
+
+    /// The UID.
+    pub fn uid(&self) -> &str {
+        &self.known().uid
+    }
+
+    /// UIDs of its owners.
+    pub fn owners(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.known().owners.iter().map(|uid| &**uid)
+    }
+
+    /// Whether this is the controller of it.
+    pub fn is_controlled_by(&self, uid: &str) -> bool {
+        self.known().controller.as_deref() == Some(uid)
+    }
+
+    /// Whether it is being deleted.
+    pub fn is_deleting(&self) -> bool {
+        self.known().deleting
+    }
+
+    /// Whether it is a pod that is ready.
+    pub fn is_ready(&self) -> bool {
+        self.known().ready
+    }
+
+    /// Since when it is a pod that is ready, if it is.
+    pub fn ready_since(&self) -> Option<Timestamp> {
+        self.known().ready_since
     }
 }
 
@@ -123,6 +185,12 @@ pub fn controller(object: &Value) -> Option<&Value> {
 /// Whether this is the controller of it.
 pub fn controlled_by(object: &Value, uid: &str) -> bool {
     controller(object).is_some_and(|owner| owner["uid"] == uid)
+}
+
+/// The condition that says that a pod is ready, if it is.
+fn ready(pod: &Value) -> Option<&Value> {
+    let ready = list(&pod["status"]["conditions"]).iter().find(|condition| condition["type"] == "Ready")?;
+    (ready["status"] == "True").then_some(ready)
 }
 
 /// The object at a key of an object, made if need be.

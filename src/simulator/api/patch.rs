@@ -2,6 +2,9 @@
 
 mod strategic;
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Key, Status};
@@ -47,8 +50,9 @@ impl Patch {
                     return Err(Status::bad_request("error decoding patch: it is no list"));
                 };
                 for operation in operations {
-                    let lenient = lenient(&changed, operation.clone());
-                    let operation = serde_json::from_value(lenient).map_err(|_| Status::rejected_patch())?;
+                    let operation = lenient(&changed, operation);
+                    let operation =
+                        json_patch::PatchOperation::deserialize(&*operation).map_err(|_| Status::rejected_patch())?;
                     json_patch::patch(&mut changed, &[operation]).map_err(|_| Status::rejected_patch())?;
                 }
             }
@@ -74,13 +78,15 @@ impl Patch {
 }
 
 /// The API server's library puts in what a `replace` does not find, where that is a field.
-fn lenient(object: &Value, mut operation: Value) -> Value {
+fn lenient<'a>(object: &Value, operation: &'a Value) -> Cow<'a, Value> {
     let path = operation["path"].as_str().unwrap_or_default();
     let parent = path.rsplit_once('/').and_then(|(parent, _)| object.pointer(parent));
     if operation["op"] == "replace" && parent.is_some_and(Value::is_object) {
+        let mut operation = operation.clone();
         operation["op"] = "add".into();
+        return Cow::Owned(operation);
     }
-    operation
+    Cow::Borrowed(operation)
 }
 
 /// A merge patch, RFC 7396.

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde_json::{Value, json};
 
-use self::node::Node;
+use self::{node::Node, validate::Path};
 use super::{Key, Kind, Status};
 
 /// The schemas, read once.
@@ -42,10 +42,11 @@ pub fn admit(key: &Key, before: Option<&Value>, after: &mut Value) -> Result<(),
             None => continue,
         }
         let mut causes = Vec::new();
-        validate::validate(node, part, old, &after[part], &mut causes);
+        let path = Path::Top(part);
+        validate::validate(node, &path, old, &after[part], &mut causes);
         // Rules are not asked of what is broken.
         if causes.is_empty() {
-            validate::rules(node, part, old, &after[part], &mut causes);
+            validate::rules(node, &path, old, &after[part], &mut causes);
         }
         if !causes.is_empty() {
             return Err(Status::invalid(key, &causes));
@@ -72,8 +73,8 @@ pub fn faults(kind: Kind, object: &Value) -> Vec<(String, String)> {
     node.unknown("spec", spec, &mut causes);
     let mut complete = spec.clone();
     node.complete(&mut complete);
-    validate::validate(node, "spec", None, &complete, &mut causes);
-    validate::rules(node, "spec", None, &complete, &mut causes);
+    validate::validate(node, &Path::Top("spec"), None, &complete, &mut causes);
+    validate::rules(node, &Path::Top("spec"), None, &complete, &mut causes);
     causes
 }
 

@@ -139,6 +139,28 @@ pub fn selects(selector: &Value, labels: &Value) -> bool {
         })
 }
 
+/// A label selector within an object, as requests have it.
+pub fn written(selector: &Value) -> String {
+    let equal = selector["matchLabels"].as_object().into_iter().flatten();
+    let equal = equal.map(|(key, value)| (key.clone(), format!("{key}={}", text(value))));
+    let expressed = list(&selector["matchExpressions"]).iter().map(|expression| {
+        let key = text(&expression["key"]).to_owned();
+        let mut values: Vec<&str> = list(&expression["values"]).iter().map(text).collect();
+        values.sort_unstable();
+        let values = values.join(",");
+        let test = match text(&expression["operator"]) {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "DoesNotExist" => format!("!{key}"),
+            _ => key.clone(),
+        };
+        (key, test)
+    });
+    let mut all: Vec<(String, String)> = equal.chain(expressed).collect();
+    all.sort();
+    all.into_iter().map(|(_, test)| test).collect::<Vec<_>>().join(",")
+}
+
 /// Whether a Service's selector, which is a plain map, selects these labels; an empty one selects nothing.
 pub fn selects_plain(selector: &Value, labels: &Value) -> bool {
     let wanted = selector.as_object();

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{
     Change, Key, Kind, Object, Patch, Snapshot, Status, Store, User, admission, managed,
     object::{deleting, entry, list, number, text, uid},
-    schema, time,
+    schema, time, written,
 };
 
 /// Looks at each change right after it, with all objects before and after.
@@ -229,7 +229,10 @@ impl Server {
     /// As [`Server::update`].
     pub fn replace(&mut self, caller: &Caller, key: &Key, part: Part, object: Value) -> Result<Arc<Object>, Status> {
         stored::is_meant(key, &object)?;
-        self.update(caller, key, part, |_| Ok(object))
+        self.update(caller, key, part, |before| {
+            stored::is_same(key, before, &object)?;
+            Ok(object)
+        })
     }
 
     /// Patches an object.
@@ -367,17 +370,25 @@ pub mod scale {
         json!({
             "apiVersion": "autoscaling/v1", "kind": "Scale",
             "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"],
-                "resourceVersion": metadata["resourceVersion"]},
+                "resourceVersion": metadata["resourceVersion"], "creationTimestamp": metadata["creationTimestamp"]},
             "spec": spec,
-            "status": {"replicas": number(&object["status"]["replicas"])},
+            "status": {"replicas": number(&object["status"]["replicas"]), "selector": written(&object["spec"]["selector"])},
         })
     }
 
     /// The object at another scale.
-    pub fn set(object: &Value, scale: &Value) -> Value {
+    ///
+    /// # Errors
+    /// 422 for less than nothing.
+    pub fn set(key: &Key, object: &Value, scale: &Value) -> Result<Value, Status> {
+        let replicas = number(&scale["spec"]["replicas"]);
+        if replicas < 0 {
+            let why = format!("Invalid value: {replicas}: must be greater than or equal to 0");
+            return Err(Status::invalid(key, &[("spec.replicas".into(), why)]));
+        }
         let mut object = object.clone();
         object["metadata"]["resourceVersion"] = scale["metadata"]["resourceVersion"].clone();
-        object["spec"]["replicas"] = number(&scale["spec"]["replicas"]).into();
-        object
+        object["spec"]["replicas"] = replicas.into();
+        Ok(object)
     }
 }

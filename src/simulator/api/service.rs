@@ -239,11 +239,11 @@ impl Service {
                 return Ok(Done::Object(201, object.json()));
             }
             Verb::Replace(scale) if scaled => {
-                server.update(&caller, &key, part, |object| Ok(scale::set(object, &scale)))?
+                server.update(&caller, &key, part, |object| scale::set(&key, object, &scale))?
             }
             Verb::Patch(patch) if scaled => server.update(&caller, &key, part, |object| {
                 let scale = patch.apply(&key, &scale::of(object))?;
-                Ok(scale::set(object, &scale))
+                scale::set(&key, object, &scale)
             })?,
             Verb::Replace(object) => server.replace(&caller, &key, part, object)?,
             Verb::Patch(patch) => {

@@ -12,7 +12,7 @@ use super::{
 
 /// All objects at one moment. Cheap to keep: a write copies the pointers only, and only while somebody holds this.
 #[derive(Clone, Debug, Default)]
-pub struct Snapshot(Arc<BTreeMap<Key, Arc<Object>>>);
+pub struct Snapshot(Arc<BTreeMap<Arc<Key>, Arc<Object>>>);
 
 impl Snapshot {
     /// An object.
@@ -22,12 +22,18 @@ impl Snapshot {
 
     /// All objects.
     pub fn all(&self) -> impl Iterator<Item = (&Key, &Arc<Object>)> {
-        self.0.iter()
+        self.0.iter().map(|(key, object)| (&**key, object))
     }
 
     /// All objects of a kind, by namespace and name.
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Arc<Object>> {
-        self.0.range(Key::new(kind, "", "")..).take_while(move |(key, _)| key.kind == kind).map(|(_, object)| object)
+        self.named(kind).map(|(_, object)| object)
+    }
+
+    /// All objects of a kind with their keys, by namespace and name.
+    pub fn named(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Arc<Object>)> {
+        let from = self.0.range(Key::new(kind, "", "")..).map(|(key, object)| (&**key, object));
+        from.take_while(move |(key, _)| key.kind == kind)
     }
 
     /// The objects of a kind in a namespace, by name.
@@ -115,18 +121,18 @@ impl Store {
 
     /// Tells of each change.
     pub fn subscribe(&self) -> Listener {
-        self.changed.subscribe()
+        self.changed.listen()
     }
 
     /// Tells of each change of a kind.
     pub fn subscribe_to(&self, kind: Kind) -> Listener {
-        self.history.get(&kind).map_or_else(|| self.changed.subscribe(), |history| history.changed.subscribe())
+        self.history.get(&kind).map_or_else(|| self.changed.listen(), |history| history.changed.listen())
     }
 
     /// Stores an object as it is to be, with a new resource version.
     pub fn put(&mut self, key: &Key, value: Value, by: &Arc<str>, at: Timestamp) -> Change {
         let object = self.stamp(value);
-        let before = Arc::make_mut(&mut self.objects.0).insert(key.clone(), object.clone());
+        let before = Arc::make_mut(&mut self.objects.0).insert(Arc::new(key.clone()), object.clone());
         self.record(Change {
             version: self.version,
             at,
@@ -190,13 +196,8 @@ impl Store {
 
     /// The objects of a kind as they were so long ago, and the version that a list of then has; not longer ago than is remembered.
     pub fn past(&self, kind: Kind, until: Timestamp) -> (Vec<(Key, Arc<Object>)>, u64) {
-        let mut objects: BTreeMap<Key, Arc<Object>> = self
-            .objects
-            .0
-            .iter()
-            .filter(|(key, _)| key.kind == kind)
-            .map(|(key, o)| (key.clone(), o.clone()))
-            .collect();
+        let named = self.objects.named(kind).map(|(key, object)| (key.clone(), object.clone()));
+        let mut objects: BTreeMap<Key, Arc<Object>> = named.collect();
         let Some(history) = self.history.get(&kind) else { return (Vec::new(), self.version) };
         let known = |change: &Change| change.at <= until || change.version <= history.compacted;
         let from = history.changes.partition_point(known);

@@ -33,11 +33,8 @@ impl Scope {
     pub fn list(&self, server: &Server, behind: Duration) -> (Vec<Arc<Object>>, u64) {
         let store = server.store();
         if behind.is_zero() {
-            let objects = store.objects().of(self.key.kind).filter(|object| {
-                let key = Key::new(self.key.kind, super::object::namespace(object), super::object::name(object));
-                self.covers(&key, object)
-            });
-            return (objects.cloned().collect(), store.version());
+            let objects = store.objects().named(self.key.kind).filter(|(key, object)| self.covers(key, object));
+            return (objects.map(|(_, object)| object.clone()).collect(), store.version());
         }
         let (objects, version) = store.past(self.key.kind, server.now - behind);
         let objects = objects.into_iter().filter(|(key, object)| self.covers(key, object));
@@ -173,7 +170,7 @@ impl Watching {
 
     /// Takes what has happened since.
     fn gather(&mut self) {
-        self.changed.mark();
+        self.changed.catch_up();
         let server = self.shared.lock();
         match server.store().since(self.scope.key.kind, self.at) {
             Ok([]) => {}

@@ -37,8 +37,13 @@ fn grown(scene: &Scene<'_>) -> Option<Growth> {
     if !answers {
         return None;
     }
-    // Traffic goes where ready pods are; what is left of a version that was deleted goes by itself.
-    if scene.memory.was_bare(scene.change.at) || !was.stands(stable) || !is.stands(candidate) {
+    // Traffic goes where ready pods are; what is left of a version that was deleted goes by itself. The operator hears late of a stable version
+    // that has a pod again, and may still act for one that has none; controllers have no such excuse.
+    let bare = match scene.author {
+        Author::Operator => scene.memory.was_bare(scene.change.at),
+        Author::Machine | Author::Other => was.ready(stable) == 0 || was.unserved(),
+    };
+    if bare || !was.stands(stable) || !is.stands(candidate) {
         return None;
     }
     let (before, now) = (was.share(candidate, false), is.share(candidate, false));

@@ -1,18 +1,15 @@
 //! Where requests go.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cell::OnceCell, collections::BTreeMap, sync::Arc};
 
 use lockkeeper_api::names::POD_TEMPLATE_HASH;
 use serde_json::Value;
 
 use super::Work;
-use crate::{
-    api::{
-        Key, Kind, Object, Snapshot,
-        object::{controlled_by, deleting, list, name, number, text, uid},
-        selects_plain,
-    },
-    world::is_ready,
+use crate::api::{
+    Key, Kind, Object, Snapshot,
+    object::{list, name, number, text},
+    selects_plain,
 };
 
 /// What a workload's pods get of its requests.
@@ -24,14 +21,26 @@ pub struct Traffic<'a> {
     /// The workload.
     pub work: &'a Work,
     /// Pods that get requests. Every question is about them, so they are looked for once.
-    serving: Vec<&'a Arc<Object>>,
+    serving: Vec<Serving<'a>>,
+    /// Those that the stable Service selects, and the canary's.
+    selected: [OnceCell<Vec<Option<&'a str>>>; 2],
+}
+
+/// A pod that gets requests.
+struct Serving<'a> {
+    labels: &'a Value,
+    /// Its version, if it has one.
+    hash: Option<&'a str>,
 }
 
 impl<'a> Traffic<'a> {
     /// As it is with these objects.
     pub fn new(objects: &'a Snapshot, in_force: &'a BTreeMap<Key, Vec<Value>>, work: &'a Work) -> Self {
-        let serving = objects.within(Kind::Pod, work.namespace()).filter(|pod| serves(pod)).collect();
-        Self { objects, in_force, work, serving }
+        let serving = objects.within(Kind::Pod, work.namespace()).filter(|pod| serves(pod)).map(|pod| {
+            let labels = &pod["metadata"]["labels"];
+            Serving { labels, hash: labels[POD_TEMPLATE_HASH].as_str() }
+        });
+        Self { objects, in_force, work, serving: serving.collect(), selected: Default::default() }
     }
 
     fn get(&self, kind: Kind, name: &str) -> Option<&'a Arc<Object>> {
@@ -47,25 +56,30 @@ impl<'a> Traffic<'a> {
     pub fn stands(&self, hash: &str) -> bool {
         let Some(deployment) = self.work.find(self.objects) else { return false };
         let set = self.get(Kind::ReplicaSet, &format!("{}-{hash}", self.work.deployment()));
-        let owners = set.map(|set| list(&set["metadata"]["ownerReferences"]));
-        owners.is_some_and(|owners| owners.is_empty() || owners.iter().any(|owner| owner["uid"] == uid(deployment)))
+        set.is_some_and(|set| set.owners().len() == 0 || set.owners().any(|owner| owner == deployment.uid()))
     }
 
     /// Ready pods of a version.
     pub fn ready(&self, hash: &str) -> usize {
-        self.serving.iter().filter(|pod| pod["metadata"]["labels"][POD_TEMPLATE_HASH] == hash).count()
+        self.serving.iter().filter(|pod| pod.hash == Some(hash)).count()
     }
 
     /// The ready pods that a Service selects at this moment: how many, and how many of them are of a version.
     pub fn selected(&self, service: &str, hash: &str) -> (usize, usize) {
-        let Some(service) = self.get(Kind::Service, service) else { return (0, 0) };
-        let selector = &service["spec"]["selector"];
-        let mut counts = (0, 0);
-        for pod in self.serving.iter().filter(|pod| selects_plain(selector, &pod["metadata"]["labels"])) {
-            counts.0 += 1;
-            counts.1 += usize::from(pod["metadata"]["labels"][POD_TEMPLATE_HASH] == hash);
+        let own = |hashes: &[Option<&str>]| (hashes.len(), hashes.iter().filter(|own| **own == Some(hash)).count());
+        let [of_stable, of_canary] = &self.selected;
+        match &self.work.services {
+            Some((stable, _)) if service == stable => own(of_stable.get_or_init(|| self.selection(service))),
+            Some((_, canary)) if service == canary => own(of_canary.get_or_init(|| self.selection(service))),
+            Some(_) | None => own(&self.selection(service)),
         }
-        counts
+    }
+
+    /// The versions of the ready pods that a Service selects.
+    fn selection(&self, service: &str) -> Vec<Option<&'a str>> {
+        let Some(service) = self.get(Kind::Service, service) else { return Vec::new() };
+        let selector = &service["spec"]["selector"];
+        self.serving.iter().filter(|pod| selects_plain(selector, pod.labels)).map(|pod| pod.hash).collect()
     }
 
     /// Whether the stable Service has no ready pod.
@@ -139,15 +153,15 @@ impl<'a> Traffic<'a> {
     /// Names of the active ReplicaSets that the Deployment controls.
     pub fn active(&self) -> Vec<&'a str> {
         let Some(deployment) = self.work.find(self.objects) else { return Vec::new() };
-        let uid = uid(deployment);
+        let uid = deployment.uid();
         let namespace: &'a str = self.work.namespace();
         let sets = self.objects.within(Kind::ReplicaSet, namespace);
-        let own = sets.filter(|set| controlled_by(set, uid) && Self::size(set) > 0);
+        let own = sets.filter(|set| set.is_controlled_by(uid) && Self::size(set) > 0);
         own.map(|set| name(set)).collect()
     }
 }
 
 /// Whether a pod gets requests.
-pub fn serves(pod: &Value) -> bool {
-    is_ready(pod) && !deleting(pod)
+pub fn serves(pod: &Object) -> bool {
+    pod.is_ready() && !pod.is_deleting()
 }

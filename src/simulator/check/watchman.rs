@@ -20,7 +20,8 @@ pub struct Memory {
     pub hurt: bool,
     /// Since when it is, to be forgotten soon.
     mended: Option<Timestamp>,
-    /// When the stable version last had no ready pod: whoever has not heard of one yet may still send its traffic elsewhere.
+    /// When the stable version last had no ready pod: whoever has not heard of one yet may still send its traffic elsewhere. Caches of two
+    /// operators that lag by 900 ms do so (plot `pair` of tests/random.rs, seeds 2 and 9): no write can be guarded by pods that it is not about.
     pub bare: Option<Timestamp>,
     /// Others have changed how many pods there are, so that pods may rightly go.
     pub disturbed: bool,

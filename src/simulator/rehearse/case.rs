@@ -1,6 +1,9 @@
 //! One Release with all that the engine looks at before anything runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::SignedDuration;
 use lockkeeper_api::{
@@ -8,6 +11,7 @@ use lockkeeper_api::{
     release::{Step, Strategy},
 };
 use lockkeeper_engine::{
+    analysis::PolicyPlan,
     plan::{Plan, Policies, Setting},
     sharing::{Caller, Located},
     window::{ReleaseFacts, WindowView},
@@ -79,7 +83,8 @@ impl Case {
                     if refusal.is_none() {
                         policies.insert(called.to_owned(), spec.clone());
                     }
-                    found.insert(called.to_owned(), refusal.map_or(Ok(spec), Err));
+                    let parsed = PolicyPlan::parse(called, &spec).map(Arc::new);
+                    found.insert(called.to_owned(), refusal.map_or(Ok(parsed), Err));
                 }
                 Err(error) => faults.push(format!("RollbackPolicy {called}: {error}")),
             }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use lockkeeper_operator::policies;
 use serde_json::{Value, json};
 
 use super::{
@@ -16,7 +15,7 @@ use crate::{
         Caller, Kind, Shared, User,
         object::{name, namespace, text},
     },
-    run::{PLATFORM, policy_settings},
+    run::{PLATFORM, rendered_policies},
     world::{Behaviour, Kubelet},
 };
 
@@ -94,7 +93,7 @@ pub fn install(shared: &Shared, objects: Vec<Value>) -> Result<(), PlayError> {
         own["metadata"]["labels"]["kubernetes.io/metadata.name"] = home.into();
         all.push(own);
     }
-    all.extend(policies::render(&policy_settings())?.into_iter().map(|policy| json!(policy)));
+    all.extend(rendered_policies()?.iter().flat_map(|(_, objects)| objects).map(|policy| json!(policy)));
     all.extend(others);
     for object in all {
         let Some(kind) = Kind::of(text(&object["apiVersion"]), text(&object["kind"])) else { continue };

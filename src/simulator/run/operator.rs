@@ -1,6 +1,11 @@
 //! The operator's own code as one process.
 
-use std::{future::pending, num::NonZeroU16, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    num::NonZeroU16,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use jiff::SignedDuration;
 use kube::{Client, core::Selector};
@@ -11,7 +16,7 @@ use lockkeeper_operator::{
     controllers::{self, Scope},
     leader::{Candidate, Election, Leadership},
     metrics::Metrics,
-    policies::{OPERATOR_USER, PolicyMode, PolicySettings, TextError},
+    policies::{self, OPERATOR_USER, PolicyMode, PolicySettings, Rendered, TextError},
     server::Readiness,
     settings::WatchNamespaces,
 };
@@ -30,15 +35,32 @@ const CONCURRENCY: NonZeroU16 = NonZeroU16::MIN.saturating_add(7);
 #[derive(Debug)]
 pub struct Operator {
     link: Link,
+    clock: Clock,
+    leads: Leads,
     task: JoinHandle<()>,
 }
 
 /// What the admission policies of the simulation depend on.
-pub fn policy_settings() -> PolicySettings {
+fn policy_settings() -> PolicySettings {
     PolicySettings {
         operator_user: OPERATOR_USER.into(),
         approving_service_accounts: Vec::new(),
         mode: PolicyMode::Mutating,
+    }
+}
+
+/// The admission policies of the simulation. They are read once: processes start by the thousand.
+///
+/// # Errors
+/// If the policies of this build cannot be read.
+pub fn rendered_policies() -> Result<&'static Rendered, TextError> {
+    static RENDERED: OnceLock<Rendered> = OnceLock::new();
+    match RENDERED.get() {
+        Some(rendered) => Ok(rendered),
+        None => {
+            let rendered = policies::render_each(&policy_settings())?;
+            Ok(RENDERED.get_or_init(|| rendered))
+        }
     }
 }
 
@@ -70,6 +92,7 @@ impl Operator {
     /// If the policies of this build cannot be read.
     pub fn start(shared: &Shared, setup: Setup) -> Result<Self, TextError> {
         let Setup { link, clock, leads, provider } = setup;
+        let own = clock.clone();
         let client = Service::new(shared.clone(), link.clone(), Caller::new(User::operator()), &[]).client();
         let (election, leadership) = elect(&client, &clock, &leads);
         let readiness = Readiness::default();
@@ -91,8 +114,8 @@ impl Operator {
             provider,
             random: Box::new(move || random.f64()),
             identity: "simulated".into(),
-            policies: policy_settings(),
-        })?;
+            policies: rendered_policies()?.clone(),
+        });
         let scope = Scope { mutating: true, concurrency: CONCURRENCY };
         let task = tokio::spawn(link.part(async move {
             tokio::select! {
@@ -101,12 +124,17 @@ impl Operator {
                 () = controllers::run(context, scope, readiness) => {}
             }
         }));
-        Ok(Self { link, task })
+        Ok(Self { link, clock: own, leads, task })
     }
 
     /// Its way to the API server.
     pub fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// How it comes to act, and its clock: what another process in its place has, too.
+    pub fn place(&self) -> (Leads, Clock) {
+        (self.leads.clone(), self.clock.clone())
     }
 
     /// It is gone at once: nothing of it reaches the API server any more. (What it has spawned ends with the run.)

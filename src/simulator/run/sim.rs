@@ -5,16 +5,13 @@ use std::{sync::Arc, time::Duration};
 use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use lockkeeper_adapters::endpoint::Endpoint;
-use lockkeeper_operator::{
-    context::Clock,
-    policies::{self, TextError},
-};
+use lockkeeper_operator::{context::Clock, policies::TextError};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    BEGINNING, Leads, Operator, PLATFORM, Setup, SharedTrace, Skew, Trace, Writer, policy_settings, virtual_clock,
+    BEGINNING, Leads, Operator, PLATFORM, Setup, SharedTrace, Skew, Trace, Writer, rendered_policies, virtual_clock,
 };
 use crate::{
     api::{Call, Caller, Disposition, Fault, Kind, Link, Rumour, Server, Shared, Snapshot, User, object::namespace},
@@ -49,6 +46,8 @@ pub struct Plot {
     pub accepts_after: (u64, u64),
     /// How long its data planes take from then on; within the operator's settle time of 2 s, in milliseconds.
     pub settles_after: (u64, u64),
+    /// The Gateways that are there; none: whichever a route names.
+    pub gateways: Option<Vec<String>>,
 }
 
 impl Plot {
@@ -66,6 +65,7 @@ impl Plot {
             latency: (0, 4),
             accepts_after: (20, 1500),
             settles_after: (0, 1900),
+            gateways: None,
         }
     }
 }
@@ -134,11 +134,12 @@ impl Sim {
             latency,
             accepts_after,
             settles_after,
+            gateways,
         } = plot;
         let trace: SharedTrace = Arc::new(Mutex::new(Trace::new(lines)));
         let mut server = Server::default();
         server.observe(Writer(trace.clone()));
-        let gateway = Gateway::new(accepts_after, settles_after);
+        let gateway = Gateway::new(accepts_after, settles_after).only(gateways);
         let in_force = gateway.in_force();
         let report = Report::default();
         let witness = Witness { in_force: in_force.clone(), skew: skew.clone(), known_after };
@@ -286,7 +287,7 @@ impl Sim {
         let mut changed = self.shared.lock().store().subscribe();
         let end = Instant::now() + limit;
         loop {
-            changed.mark();
+            changed.catch_up();
             if holds(self.shared.lock().store().objects()) {
                 return Ok(());
             }
@@ -301,8 +302,11 @@ impl Sim {
             tokio::select! {
                 biased;
                 Some(number) = dying.next() => {
+                    let place = self.operator(number).map(Operator::place);
                     self.kill(number);
-                    self.start()?;
+                    if let Some((leads, clock)) = place {
+                        self.start_as(leads, clock)?;
+                    }
                 }
                 () = changed.changed() => {}
                 () = sleep_until(end) => return Err(Late { what: what.into(), at: self.now() }.into()),
@@ -330,7 +334,7 @@ fn install(shared: &Shared, objects: Vec<Value>) -> Result<(), TextError> {
     let namespaces = namespaces.iter().map(|name| {
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}}})
     });
-    let policies = policies::render(&policy_settings())?.into_iter().map(|policy| json!(policy));
+    let policies = rendered_policies()?.iter().flat_map(|(_, objects)| objects).map(|policy| json!(policy));
     let all: Vec<Value> = namespaces.chain(policies).chain(objects.iter().cloned()).collect();
     for object in all {
         let kind = Kind::of(crate::api::object::text(&object["apiVersion"]), crate::api::object::text(&object["kind"]));

@@ -12,12 +12,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use lockkeeper_api::names::POD_TEMPLATE_HASH;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Actor, Edit, Turn};
 use crate::api::{
     Caller, Kind, Object, User,
-    object::{controlled_by, deleting, entry, list, name, namespace, number, text, uid},
+    object::{deleting, entry, list, name, namespace, number, text, uid},
 };
 
 const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
@@ -106,8 +106,8 @@ impl Look {
 
     /// The ReplicaSet of the Deployment's template: the oldest, if several have it.
     fn find_new(&self) -> Option<usize> {
-        let wanted = bare(&self.deployment["spec"]["template"]);
-        self.sets.iter().position(|set| bare(&set["spec"]["template"]) == wanted)
+        let wanted = &self.deployment["spec"]["template"];
+        self.sets.iter().position(|set| is_same_version(&set["spec"]["template"], wanted))
     }
 
     /// Where those are that are not `new`.
@@ -208,6 +208,30 @@ fn bare(template: &Value) -> Value {
         labels.remove(POD_TEMPLATE_HASH);
     }
     template
+}
+
+/// Whether two templates are the same but for the label by which their pods are told from others.
+fn is_same_version(one: &Value, other: &Value) -> bool {
+    let (Value::Object(all), Value::Object(others)) = (one, other) else { return one == other };
+    let same = |name: &str| all.get(name) == others.get(name);
+    all.len() == others.len()
+        && all.keys().all(|name| name == "metadata" || same(name))
+        && match (all.get("metadata"), others.get("metadata")) {
+            (Some(Value::Object(one)), Some(Value::Object(other))) => {
+                one.len() == other.len()
+                    && one.iter().all(|(name, value)| match (name.as_str(), value, other.get(name)) {
+                        ("labels", Value::Object(one), Some(Value::Object(other))) => {
+                            without_hash(one).eq(without_hash(other))
+                        }
+                        (_, value, there) => Some(value) == there,
+                    })
+            }
+            (one, other) => one == other,
+        }
+}
+
+fn without_hash(labels: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
+    labels.iter().filter(|(name, _)| *name != POD_TEMPLATE_HASH)
 }
 
 /// The controller at work.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Actor, Edit, Turn, replica_set::is_ready};
+use super::{Actor, Edit, Turn};
 use crate::api::{
     Caller, Kind, Object, User,
     object::{deleting, list, name, namespace, uid},
@@ -20,12 +20,10 @@ pub fn sync(service: &Value, pods: &[Arc<Object>], slices: &[Arc<Object>]) -> Op
         return None;
     }
     let own = pods.iter().filter(|pod| selects_plain(&service["spec"]["selector"], &pod["metadata"]["labels"]));
-    let endpoints: Vec<Value> =
-        own.filter(|pod| pod["status"]["phase"] == "Running").map(|pod| endpoint(pod)).collect();
-    let known = slices.iter().find(|slice| {
-        list(&slice["metadata"]["ownerReferences"]).iter().any(|owner| owner["uid"] == service["metadata"]["uid"])
-    });
-    let ports = if endpoints.is_empty() { Vec::new() } else { ports(service) };
+    let own: Vec<&Arc<Object>> = own.filter(|pod| pod["status"]["phase"] == "Running").collect();
+    let endpoints: Vec<Value> = own.iter().map(|pod| endpoint(service, pod)).collect();
+    let known = slices.iter().find(|slice| slice.owners().any(|owner| owner == uid(service)));
+    let ports = own.first().map_or_else(Vec::new, |pod| ports(service, pod));
     match known {
         Some(slice) if list(&slice["endpoints"]) == endpoints && list(&slice["ports"]) == ports => None,
         Some(slice) => {
@@ -49,22 +47,29 @@ pub fn sync(service: &Value, pods: &[Arc<Object>], slices: &[Arc<Object>]) -> Op
     }
 }
 
-/// Where pods listen. Named ports are not looked up.
-fn ports(service: &Value) -> Vec<Value> {
-    let ports = list(&service["spec"]["ports"]).iter().map(|port| {
-        let target = if port["targetPort"].is_null() { &port["port"] } else { &port["targetPort"] };
+/// Where pods as this one listen: ports whose name no container has are left out.
+fn ports(service: &Value, pod: &Value) -> Vec<Value> {
+    let containers = list(&pod["spec"]["containers"]).iter();
+    let open: Vec<&Value> = containers.flat_map(|container| list(&container["ports"])).collect();
+    let ports = list(&service["spec"]["ports"]).iter().filter_map(|port| {
+        let target = match &port["targetPort"] {
+            Value::Null => &port["port"],
+            Value::String(name) => &open.iter().find(|open| open["name"] == name.as_str())?["containerPort"],
+            number => number,
+        };
         let protocol = port["protocol"].as_str().unwrap_or("TCP");
-        json!({"name": port["name"].as_str().unwrap_or_default(), "port": target, "protocol": protocol})
+        Some(json!({"name": port["name"].as_str().unwrap_or_default(), "port": target, "protocol": protocol}))
     });
     ports.collect()
 }
 
-fn endpoint(pod: &Value) -> Value {
-    let serves = is_ready(pod);
-    let ends = deleting(pod);
+fn endpoint(service: &Value, pod: &Object) -> Value {
+    let serves = pod.is_ready();
+    let ends = pod.is_deleting();
+    let always = service["spec"]["publishNotReadyAddresses"] == true;
     json!({
-        "targetRef": {"kind": "Pod", "name": name(pod), "namespace": namespace(pod), "uid": uid(pod)},
-        "conditions": {"ready": serves && !ends, "serving": serves, "terminating": ends},
+        "targetRef": {"kind": "Pod", "name": name(pod), "namespace": namespace(pod), "uid": pod.uid()},
+        "conditions": {"ready": always || (serves && !ends), "serving": serves, "terminating": ends},
     })
 }
 

@@ -8,22 +8,22 @@ use serde_json::Value;
 use super::{Actor, Edit, Turn};
 use crate::api::{
     Caller, Kind, Object, Propagation, Snapshot, User,
-    object::{deleting, list, text, uid},
+    object::{list, text},
 };
 
 /// What the collector does now.
 pub fn sync(objects: &Snapshot) -> Vec<Edit> {
-    let alive: BTreeSet<&str> = objects.all().map(|(_, object)| uid(object)).collect();
+    let alive: BTreeSet<&str> = objects.all().map(|(_, object)| object.uid()).collect();
     let mut edits = Vec::new();
     for (key, object) in objects.all() {
-        let owners = list(&object["metadata"]["ownerReferences"]);
-        let left = owners.iter().filter(|owner| alive.contains(text(&owner["uid"]))).count();
-        if !owners.is_empty() && left == 0 {
-            edits.extend((!deleting(object)).then(|| Edit::Delete(key.kind, object.value().clone())));
-        } else if left < owners.len() {
+        let owners = object.owners();
+        let (all, left) = (owners.len(), owners.filter(|owner| alive.contains(owner)).count());
+        if all > 0 && left == 0 {
+            edits.extend((!object.is_deleting()).then(|| Edit::Delete(key.kind, object.value().clone())));
+        } else if left < all {
             edits.push(without_owners(key.kind, object, |owner| !alive.contains(text(&owner["uid"]))));
         }
-        if deleting(object) {
+        if object.is_deleting() {
             edits.extend(finish(key.kind, object, objects));
         }
     }
@@ -41,7 +41,7 @@ fn finish(kind: Kind, object: &Arc<Object>, objects: &Snapshot) -> Vec<Edit> {
     let (mut edits, waits_for): (Vec<Edit>, Propagation) = if has(Propagation::Orphan) {
         (dependents.map(|(key, other)| without_owners(key.kind, other, owns)).collect(), Propagation::Orphan)
     } else if has(Propagation::Foreground) {
-        let deletion = |other: &Arc<Object>| (!deleting(other)).then(|| other.value().clone());
+        let deletion = |other: &Arc<Object>| (!other.is_deleting()).then(|| other.value().clone());
         let mut blocked = false;
         let mut edits = Vec::new();
         for (key, other) in dependents {

@@ -35,13 +35,36 @@ pub struct Gateway {
     accepts_after: (u64, u64),
     /// How long its data planes may take from then on, in milliseconds.
     settles_after: (u64, u64),
+    /// The Gateways that are there; none: whichever a route names.
+    names: Option<Vec<String>>,
 }
 
 impl Gateway {
     /// A gateway that accepts within these milliseconds, and whose data planes follow within those.
     pub fn new(accepts_after: (u64, u64), settles_after: (u64, u64)) -> Self {
         let caller = Caller::new(User::controller("gateway"));
-        Self { caller, routes: BTreeMap::new(), in_force: InForce::default(), accepts_after, settles_after }
+        Self {
+            caller,
+            routes: BTreeMap::new(),
+            in_force: InForce::default(),
+            accepts_after,
+            settles_after,
+            names: None,
+        }
+    }
+
+    /// The same, where only the Gateways of these names are there.
+    pub fn only(self, names: Option<Vec<String>>) -> Self {
+        Self { names, ..self }
+    }
+
+    /// Those of a route's parents that are there.
+    fn parents_of<'a>(&self, route: &'a Value) -> Vec<&'a Value> {
+        let is_there = |parent: &&Value| match &self.names {
+            Some(names) => names.iter().any(|name| parent["name"] == name.as_str()),
+            None => true,
+        };
+        list(&route["spec"]["parentRefs"]).iter().filter(is_there).collect()
     }
 
     /// By which rules requests may go.
@@ -88,13 +111,18 @@ impl Actor for Gateway {
         let mut wake = None;
         for (key, route) in keys.iter().zip(&routes) {
             let now = turn.now;
+            let named = self.parents_of(route);
+            if named.is_empty() {
+                // Nobody looks at it, and what was said of it before stays.
+                continue;
+            }
             let known = self.know(key, route, turn);
             let moments = [known.accepts, known.settles].into_iter().filter(|at| *at > now).min();
             wake = wake.into_iter().chain(moments).min();
             if known.accepts > now {
                 continue;
             }
-            let parents = parents(route, turn);
+            let parents = parents(route, &named, turn);
             if route["status"]["parents"] != parents {
                 let mut reported = route.value().clone();
                 reported["status"] = json!({"parents": parents});
@@ -105,7 +133,7 @@ impl Actor for Gateway {
     }
 }
 
-fn parents(route: &Object, turn: &Turn<'_>) -> Value {
+fn parents(route: &Object, named: &[&Value], turn: &Turn<'_>) -> Value {
     let objects = turn.server.store().objects();
     let backends = list(&route["spec"]["rules"]).iter().flat_map(|rule| list(&rule["backendRefs"]));
     let missing = backends
@@ -113,10 +141,10 @@ fn parents(route: &Object, turn: &Turn<'_>) -> Value {
         .any(|backend| objects.get(&Key::new(Kind::Service, namespace(route), text(&backend["name"]))).is_none());
     let resolved = if missing { ("False", "BackendNotFound") } else { ("True", "ResolvedRefs") };
     let said = list(&route["status"]["parents"]);
-    list(&route["spec"]["parentRefs"])
+    named
         .iter()
         .map(|parent| {
-            let before = said.iter().find(|said| said["parentRef"] == *parent);
+            let before = said.iter().find(|said| said["parentRef"] == **parent);
             let condition = |kind: &str, status: &str, reason: &str| {
                 let conditions = before.map_or(&[][..], |before| list(&before["conditions"]));
                 let last = conditions.iter().find(|last| last["type"] == kind && last["status"] == status);

@@ -1,14 +1,18 @@
 //! Nodes: pods start, get ready, crash and end, as their image says.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Actor, Behaviour, Edit, Turn, replica_set::image};
 use crate::api::{
-    Caller, Key, Kind, Preconditions, User,
-    object::{deleting, list, name, namespace, uid},
+    Caller, Key, Kind, Object, Preconditions, User,
+    object::{list, name, namespace},
     time,
 };
 
@@ -23,6 +27,8 @@ struct Fate {
     crash: Option<Timestamp>,
     restarts: u32,
     ends: Option<Timestamp>,
+    /// The pod as it was last looked at, and when there is news of it by itself.
+    seen: Option<(Arc<Object>, Option<Timestamp>)>,
 }
 
 /// All nodes together.
@@ -57,7 +63,14 @@ impl Fate {
             crash: behaviour.crashes_after.map(|after| started + after + Duration::from_secs(1)),
             restarts: 0,
             ends: None,
+            seen: None,
         }
+    }
+
+    /// Whether nothing has happened to this pod since it was last looked at.
+    fn has_no_news(&self, pod: &Arc<Object>, now: Timestamp) -> bool {
+        let known = self.seen.as_ref().filter(|(seen, _)| Arc::ptr_eq(seen, pod));
+        known.is_some_and(|(_, next)| next.is_none_or(|next| next > now))
     }
 
     fn crash_if_due(&mut self, now: Timestamp) {
@@ -105,32 +118,39 @@ impl Actor for Kubelet {
 
     fn step(&mut self, turn: &mut Turn<'_>) -> Option<Timestamp> {
         let pods: Vec<_> = turn.server.store().objects().of(Kind::Pod).cloned().collect();
-        self.pods.retain(|known, _| pods.iter().any(|pod| uid(pod) == known));
+        let there: BTreeSet<&str> = pods.iter().map(|pod| pod.uid()).collect();
+        self.pods.retain(|known, _| there.contains(known.as_str()));
         let mut wake = None;
-        for pod in pods {
+        for pod in &pods {
             let fate = self
                 .pods
-                .entry(uid(&pod).to_owned())
+                .entry(pod.uid().to_owned())
                 .or_insert_with(|| Fate::new((self.behaviour)(image(&pod["spec"])), turn));
-            if deleting(&pod) {
+            if fate.has_no_news(pod, turn.now) {
+                wake = wake.into_iter().chain(fate.next(turn.now)).min();
+                continue;
+            }
+            if pod.is_deleting() {
                 let ends =
                     *fate.ends.get_or_insert_with(|| turn.now + Duration::from_millis(turn.random.u64(50..2000)));
                 if ends <= turn.now {
-                    let key = Key::new(Kind::Pod, namespace(&pod), name(&pod));
+                    let key = Key::new(Kind::Pod, namespace(pod), name(pod));
                     // Whoever else has deleted it was faster.
                     let _ = turn.server.delete(&self.caller, &key, &Preconditions::default(), Some(0));
                     continue;
                 }
             } else {
                 fate.crash_if_due(turn.now);
-                let status = fate.status(&pod, turn.now);
+                let status = fate.status(pod, turn.now);
                 if !status.is_null() && pod["status"] != status {
                     let mut reported = pod.value().clone();
                     reported["status"] = status;
                     Edit::apply_all(vec![Edit::Status(Kind::Pod, reported)], turn.server, &self.caller);
                 }
             }
-            wake = wake.into_iter().chain(fate.next(turn.now)).min();
+            let next = fate.next(turn.now);
+            fate.seen = Some((pod.clone(), next));
+            wake = wake.into_iter().chain(next).min();
         }
         wake
     }

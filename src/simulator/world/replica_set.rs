@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::{Actor, Edit, Turn};
 use crate::api::{
     Caller, Kind, Object, User,
-    object::{controlled_by, controller, deleting, list, name, namespace, number, text, uid},
-    read_time, selects,
+    object::{controller, deleting, list, name, namespace, number, text, uid},
+    selects,
 };
 
 /// Pods that are created or deleted in one look.
@@ -23,10 +23,12 @@ pub fn sync(set: &Value, pods: &[Arc<Object>], now: Timestamp) -> (Vec<Edit>, Op
     let (status, wake) = count(set, &own, now);
     if !deleting(set) {
         edits.extend((own.len()..wanted).take(BURST).map(|_| Edit::Create(Kind::Pod, pod(set))));
-        // Those that serve least and longest go last.
-        own.sort_by_key(|pod| (ready_since(pod).is_none(), ready_since(pod), name(pod).to_owned()));
-        let spare = own.drain(wanted.min(own.len())..).take(BURST);
-        edits.extend(spare.map(|pod| Edit::Delete(Kind::Pod, pod.value().clone())));
+        if own.len() > wanted {
+            // Those that serve least and longest go last.
+            own.sort_by_key(|pod| (pod.ready_since().is_none(), pod.ready_since(), name(pod).to_owned()));
+            let spare = own.drain(wanted..).take(BURST);
+            edits.extend(spare.map(|pod| Edit::Delete(Kind::Pod, pod.value().clone())));
+        }
     }
     if set["status"] != status {
         let mut reported = set.clone();
@@ -39,10 +41,11 @@ pub fn sync(set: &Value, pods: &[Arc<Object>], now: Timestamp) -> (Vec<Edit>, Op
 /// Its own pods; it adopts those that match and have no controller, and releases those that match no more.
 fn claim<'a>(set: &Value, pods: &'a [Arc<Object>], edits: &mut Vec<Edit>) -> Vec<&'a Arc<Object>> {
     let mut own = Vec::new();
-    for pod in pods.iter().filter(|pod| !deleting(pod)) {
+    let uid = uid(set);
+    for pod in pods.iter().filter(|pod| !pod.is_deleting()) {
         let matches = selects(&set["spec"]["selector"], &pod["metadata"]["labels"]);
         let owners = list(&pod["metadata"]["ownerReferences"]);
-        match (controlled_by(pod, uid(set)), matches) {
+        match (pod.is_controlled_by(uid), matches) {
             (true, true) => own.push(pod),
             (true, false) if !deleting(set) => {
                 let others = owners.iter().filter(|owner| owner["uid"] != set["metadata"]["uid"]).cloned();
@@ -72,7 +75,7 @@ fn reference(set: &Value) -> Value {
 
 fn count(set: &Value, pods: &[&Arc<Object>], now: Timestamp) -> (Value, Option<Timestamp>) {
     let minimum = Duration::from_secs(number(&set["spec"]["minReadySeconds"]).unsigned_abs());
-    let ready: Vec<Timestamp> = pods.iter().filter_map(|pod| ready_since(pod)).collect();
+    let ready: Vec<Timestamp> = pods.iter().filter_map(|pod| pod.ready_since()).collect();
     let lasting = ready.iter().filter(|since| **since + minimum <= now).count();
     let wake = ready.iter().map(|since| *since + minimum).filter(|at| *at > now).min();
     let mut status = json!({"replicas": pods.len(), "observedGeneration": set["metadata"]["generation"]});
@@ -81,22 +84,6 @@ fn count(set: &Value, pods: &[&Arc<Object>], now: Timestamp) -> (Value, Option<T
         status[field] = count.into();
     }
     (status, wake)
-}
-
-/// The condition that says that a pod is ready, if it is.
-fn ready(pod: &Value) -> Option<&Value> {
-    let ready = list(&pod["status"]["conditions"]).iter().find(|condition| condition["type"] == "Ready")?;
-    (ready["status"] == "True").then_some(ready)
-}
-
-/// Whether a pod is ready.
-pub fn is_ready(pod: &Value) -> bool {
-    ready(pod).is_some()
-}
-
-/// Since when a pod is ready, if it is.
-pub fn ready_since(pod: &Value) -> Option<Timestamp> {
-    read_time(&ready(pod)?["lastTransitionTime"])
 }
 
 fn pod(set: &Value) -> Value {

@@ -165,6 +165,12 @@ fn without_version(body: &Value) -> Value {
             *version = "(some)".into();
         }
     }
+    for operation in body.as_array_mut().into_iter().flatten() {
+        if operation["path"] == "/metadata/resourceVersion" && operation["value"].as_str().is_some_and(|v| v.len() > 1)
+        {
+            operation["value"] = "(some)".into();
+        }
+    }
     for field in ["creationTimestamp", "managedFields", "uid"] {
         if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove(field);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::objects::{deployment, release, service, with};
 use crate::play::{Ask, Form, Play};
 
-fn steps() -> Value {
+pub fn steps() -> Value {
     json!([{"setWeight": 5}, {"pause": {}}])
 }
 
@@ -271,70 +271,6 @@ pub async fn status(play: &mut Play<'_>) -> Result<()> {
     play.settle().await
 }
 
-/// Conditions of deletions, and finalizers.
-pub async fn deleted(play: &mut Play<'_>) -> Result<()> {
-    play.note_versions();
-    let web = play
-        .create(Release, with(release(steps()), "/metadata/finalizers", json!(["lockkeeper.dev/handback"])))
-        .await?;
-    let delete = |conditions: Value| Ask::delete(Release, "web", json!({"preconditions": conditions}));
-    play.ask(delete(json!({"uid": "00000000-0000-4000-8000-00000000abcd"}))).await?;
-    play.merge(Release, "web", json!({"metadata": {"labels": {"a": "b"}}})).await?;
-    play.ask(delete(json!({"resourceVersion": web["metadata"]["resourceVersion"]}))).await?;
-    play.ask(delete(json!({"uid": web["metadata"]["uid"]}))).await?;
-    play.delete(Release, "web").await?;
-    play.create(Release, release(steps())).await?;
-    play.merge(Release, "web", json!({"spec": {"suspend": true}})).await?;
-    play.merge(Release, "web", json!({"metadata": {"finalizers": ["lockkeeper.dev/handback", "example.com/more"]}}))
-        .await?;
-    play.merge(Release, "web", json!({"metadata": {"deletionTimestamp": null}})).await?;
-    play.settle().await?;
-    play.merge(Release, "web", json!({"metadata": {"finalizers": null}})).await?;
-    play.ask(Ask::get(Release, "web")).await?;
-    play.create(Service, service("web")).await?;
-    play.delete(Service, "web").await?;
-    play.delete(Service, "web").await?;
-    play.settle().await
-}
-
-/// Who goes with whom.
-pub async fn collected(play: &mut Play<'_>) -> Result<()> {
-    let owner = |object: &Value, kind: &str| {
-        json!({"apiVersion": object["apiVersion"], "kind": kind,
-        "name": object["metadata"]["name"], "uid": object["metadata"]["uid"]})
-    };
-    let first = owner(&play.create(Release, release(steps())).await?, "Release");
-    let service = play.create(Service, service("web")).await?;
-    let second = owner(&with(service, "/apiVersion", json!("v1")), "Service");
-    let owned = |name: &str, owners: Value| with(revision(name, json!({})), "/metadata/ownerReferences", owners);
-    let stranger = with(first.clone(), "/uid", json!("00000000-0000-4000-8000-00000000abcd"));
-    play.create(ControllerRevision, owned("of-the-first", json!([first]))).await?;
-    play.create(ControllerRevision, owned("of-both", json!([first, second]))).await?;
-    play.create(ControllerRevision, owned("of-nobody", json!([stranger]))).await?;
-    play.create(ControllerRevision, owned("of-one-and-nobody", json!([second, stranger]))).await?;
-    let held = with(owned("held", json!([first])), "/metadata/finalizers", json!(["example.com/mine"]));
-    play.create(ControllerRevision, held).await?;
-    play.settle().await?;
-    play.delete(Release, "web").await?;
-    play.settle().await?;
-    play.merge(ControllerRevision, "held", json!({"metadata": {"finalizers": null}})).await?;
-    play.delete(Service, "web").await?;
-    play.settle().await
-}
-
-/// How a Deployment goes: its ReplicaSets stay, or go first.
-pub async fn propagated(play: &mut Play<'_>) -> Result<()> {
-    play.create(Deployment, deployment("1", 2)).await?;
-    play.settle().await?;
-    for policy in ["Orphan", "Foreground"] {
-        play.ask(Ask::delete(Deployment, "web", json!({"propagationPolicy": policy}))).await?;
-        play.settle().await?;
-        play.create(Deployment, deployment("1", 2)).await?;
-        play.settle().await?;
-    }
-    Ok(())
-}
-
 /// Which objects a list is about.
 pub async fn listed(play: &mut Play<'_>) -> Result<()> {
     for (name, labels) in
@@ -373,5 +309,86 @@ pub async fn refused(play: &mut Play<'_>) -> Result<()> {
             play.create(kind.unwrap_or(Release), named).await?;
         }
     }
+    play.settle().await
+}
+
+/// Writes that are guarded by the version on which they were decided, as the operator's are: of all kinds of patches.
+pub async fn guarded(play: &mut Play<'_>) -> Result<()> {
+    play.note_versions();
+    let old = play.create(Release, release(steps())).await?["metadata"]["resourceVersion"].clone();
+    play.merge(Release, "web", json!({"metadata": {"labels": {"a": "b"}}})).await?;
+    let tested = |version: &Value, path: &str, value: Value| json!([{"op": "test", "path": "/metadata/resourceVersion", "value": version}, {"op": "add", "path": path, "value": value}]);
+    let status = json!({"phase": "Stable", "message": "is there"});
+    let publish = |patch: Value| Ask::patch(Release, "web", Form::Json, patch).of("status");
+    play.ask(publish(tested(&old, "/status", status.clone()))).await?;
+    let now = play.peek(Release, "web").await?["metadata"]["resourceVersion"].clone();
+    play.ask(publish(tested(&now, "/status", status))).await?;
+    play.ask(publish(json!([{"op": "replace", "path": "/metadata/resourceVersion", "value": now}]))).await?;
+    let lease = json!({"metadata": {"name": "web"}, "spec": {"holderIdentity": "me", "leaseTransitions": 1}});
+    let old = play.create(Lease, lease).await?["metadata"]["resourceVersion"].clone();
+    for _ in 0..2 {
+        let patch = tested(&old, "/spec/holderIdentity", json!("you"));
+        play.ask(Ask::patch(Lease, "web", Form::Json, patch)).await?;
+    }
+    idle(play).await?;
+    let old = play.peek(Deployment, "web").await?["metadata"]["resourceVersion"].clone();
+    for form in [Form::Merge, Form::Strategic] {
+        for label in ["a", "b"] {
+            let now = play.peek(Deployment, "web").await?["metadata"]["resourceVersion"].clone();
+            for version in [&old, &now] {
+                let patch = json!({"metadata": {"resourceVersion": version, "labels": {label: "x"}}});
+                play.ask(Ask::patch(Deployment, "web", form, patch)).await?;
+                play.settle().await?;
+            }
+        }
+    }
+    let uid = json!({"metadata": {"uid": "00000000-0000-4000-8000-00000000abcd"}});
+    play.ask(Ask::patch(Deployment, "web", Form::Strategic, uid)).await?;
+    let uid = play.peek(Deployment, "web").await?["metadata"]["uid"].clone();
+    let conditions = |version: &Value| json!({"preconditions": {"uid": uid, "resourceVersion": version}, "propagationPolicy": "Background"});
+    play.ask(Ask::delete(Deployment, "web", conditions(&old))).await?;
+    let now = play.peek(Deployment, "web").await?["metadata"]["resourceVersion"].clone();
+    play.ask(Ask::delete(Deployment, "web", conditions(&now))).await?;
+    play.settle().await
+}
+
+/// The scale as a part of its own: of Deployments and ReplicaSets, patched and replaced, guarded and not.
+pub async fn scaled(play: &mut Play<'_>) -> Result<()> {
+    play.note_versions();
+    idle(play).await?;
+    let scale = |name: &str, scale: Value| Ask::replace(Deployment, name, scale).of("scale");
+    let old = play.ask(Ask::get(Deployment, "web").of("scale")).await?;
+    play.ask(scale("web", with(old.clone(), "/spec/replicas", json!(2)))).await?;
+    play.settle().await?;
+    play.ask(scale("web", with(old.clone(), "/spec/replicas", json!(3)))).await?;
+    play.settle().await?;
+    play.ask(scale("web", with(with(old, "/metadata/resourceVersion", Value::Null), "/spec/replicas", json!(4))))
+        .await?;
+    play.settle().await?;
+    let current = play.peek(Deployment, "web").await?["metadata"]["resourceVersion"].clone();
+    for patch in [
+        json!({"spec": {"replicas": 1}}),
+        json!({"spec": {"replicas": 1}}),
+        json!({"metadata": {"resourceVersion": current}, "spec": {"replicas": 5}}),
+        json!({"metadata": {"labels": {"a": "b"}}}),
+        json!({"spec": {"replicas": -1}}),
+    ] {
+        play.ask(Ask::patch(Deployment, "web", Form::Merge, patch).of("scale")).await?;
+        play.settle().await?;
+    }
+    let patch = json!([{"op": "replace", "path": "/spec/replicas", "value": 6}]);
+    play.ask(Ask::patch(Deployment, "web", Form::Json, patch).of("scale")).await?;
+    play.settle().await?;
+    play.ask(Ask::get(Deployment, "web").of("scale")).await?;
+    play.ask(Ask::get(Deployment, "nobody").of("scale")).await?;
+    play.ask(Ask::get(Service, "web").of("scale")).await?;
+    let set = json!({"metadata": {"name": "alone"}, "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "alone"}},
+        "template": {"metadata": {"labels": {"app": "alone"}}, "spec": {"containers": [{"name": "app", "image": "demo:1"}]}}}});
+    play.create(ReplicaSet, set).await?;
+    play.settle().await?;
+    let patch = json!({"spec": {"replicas": 2}});
+    play.ask(Ask::patch(ReplicaSet, "alone", Form::Merge, patch).of("scale")).await?;
+    play.settle().await?;
+    play.ask(Ask::get(ReplicaSet, "alone").of("scale")).await?;
     play.settle().await
 }

@@ -152,7 +152,7 @@ pub async fn ready_late(play: &mut Play<'_>) -> Result<()> {
 
 /// Pods crash after they were ready, or from the start. (A version that crashes in the midst of a rollout would end as chance has it.)
 pub async fn crashes(play: &mut Play<'_>) -> Result<()> {
-    begin(play, deployment("0-crashafter5s", 4)).await?;
+    begin(play, deployment("0-crashafter12s", 4)).await?;
     set_version(play, "1").await?;
     set_version(play, "2-crash").await?;
     set_version(play, "1").await

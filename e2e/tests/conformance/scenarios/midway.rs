@@ -14,18 +14,18 @@ const OLD: &str = "2";
 const NEW: &str = "3-neverready";
 
 async fn set_version(play: &mut Play<'_>, to: &str) -> Result<()> {
-    play.ask(Ask::patch(Deployment, "web", Form::Strategic, version(to))).await?;
+    play.demand(Ask::patch(Deployment, "web", Form::Strategic, version(to))).await?;
     play.settle().await
 }
 
 async fn set(play: &mut Play<'_>, spec: Value) -> Result<()> {
-    play.merge(Deployment, "web", json!({"spec": spec})).await?;
+    play.demand(Ask::patch(Deployment, "web", Form::Merge, json!({"spec": spec}))).await?;
     play.settle().await
 }
 
 /// Half-way, and not paused.
 async fn half_way(play: &mut Play<'_>) -> Result<()> {
-    play.create(Deployment, deployment("1", 4)).await?;
+    play.demand(Ask::create(Deployment, deployment("1", 4))).await?;
     play.settle().await?;
     set_version(play, OLD).await?;
     set_version(play, NEW).await
@@ -39,7 +39,7 @@ async fn stopped(play: &mut Play<'_>) -> Result<()> {
 
 async fn patch(play: &mut Play<'_>, version: &str, patch: Value) -> Result<()> {
     let name = play.set_of(version).await?;
-    play.merge(ReplicaSet, &name, patch).await?;
+    play.demand(Ask::patch(ReplicaSet, &name, Form::Merge, patch)).await?;
     play.settle().await
 }
 
@@ -161,7 +161,7 @@ pub async fn released_while_rolling(play: &mut Play<'_>) -> Result<()> {
 /// At rest in version 2, paused: the only active one leaves, and the newest of those that are left gets everything. (With the
 /// template that it has, or with one that is not rolled out yet.)
 pub async fn newest_released(play: &mut Play<'_>) -> Result<()> {
-    play.create(Deployment, deployment("0", 2)).await?;
+    play.demand(Ask::create(Deployment, deployment("0", 2))).await?;
     play.settle().await?;
     for version in ["1", "2"] {
         set_version(play, version).await?;
@@ -178,7 +178,7 @@ pub async fn newest_released(play: &mut Play<'_>) -> Result<()> {
 
 /// The newest by age is not the template's: that one gets everything, however old it is, unless another is active.
 pub async fn template_released(play: &mut Play<'_>) -> Result<()> {
-    play.create(Deployment, deployment("1", 2)).await?;
+    play.demand(Ask::create(Deployment, deployment("1", 2))).await?;
     play.settle().await?;
     set_version(play, "2").await?;
     set(play, json!({"paused": true})).await?;

@@ -172,3 +172,116 @@ pub async fn of_somebody_else(play: &mut Play<'_>) -> Result<()> {
     play.merge(Deployment, "other", json!({"spec": {"replicas": 3}})).await?;
     play.settle().await
 }
+
+/// Between release and adoption the Deployment has nobody: its scale changes, and whoever is adopted gets it.
+pub async fn scaled_in_the_gap(play: &mut Play<'_>) -> Result<()> {
+    side_by_side(play, 3).await?;
+    let old = play.set_of("1").await?;
+    patch(play, &old, json!({"labels": {"app": null, "pod-template-hash": null}})).await?;
+    play.merge(Deployment, "web", json!({"spec": {"replicas": 5}})).await?;
+    play.settle().await?;
+    patch(play, NAME, json!({"labels": own()})).await?;
+    play.merge(Deployment, "web", json!({"spec": {"replicas": 2}})).await?;
+    play.settle().await?;
+    unpause(play).await
+}
+
+/// The same without room for one more, and to nothing in between.
+pub async fn scaled_to_nothing_in_the_gap(play: &mut Play<'_>) -> Result<()> {
+    side_by_side(play, 2).await?;
+    let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}});
+    play.merge(Deployment, "web", json!({"spec": {"strategy": strategy}})).await?;
+    play.settle().await?;
+    let old = play.set_of("1").await?;
+    patch(play, &old, json!({"labels": {"app": null, "pod-template-hash": null}})).await?;
+    for replicas in [0, 4] {
+        play.merge(Deployment, "web", json!({"spec": {"replicas": replicas}})).await?;
+        play.settle().await?;
+    }
+    patch(play, NAME, json!({"labels": own()})).await?;
+    unpause(play).await
+}
+
+/// Adopted while the history has an equal template: the Deployment rolls into the older one.
+pub async fn adopted_beside_its_twin(play: &mut Play<'_>) -> Result<()> {
+    play.create(Deployment, deployment("2", 2)).await?;
+    play.settle().await?;
+    play.ask(Ask::patch(Deployment, "web", Form::Strategic, version("1"))).await?;
+    play.settle().await?;
+    play.merge(Deployment, "web", json!({"spec": {"paused": true}})).await?;
+    play.ask(Ask::patch(Deployment, "web", Form::Strategic, version("2"))).await?;
+    play.settle().await?;
+    play.create(ReplicaSet, set("2", 2, foreign())).await?;
+    play.settle().await?;
+    let old = play.set_of("1").await?;
+    patch(play, &old, json!({"labels": {"app": null}})).await?;
+    patch(play, NAME, json!({"labels": own()})).await?;
+    unpause(play).await
+}
+
+/// One of the history is borrowed instead: released, scaled, and adopted again as the new one.
+pub async fn borrowed(play: &mut Play<'_>) -> Result<()> {
+    play.create(Deployment, deployment("2", 2)).await?;
+    play.settle().await?;
+    play.ask(Ask::patch(Deployment, "web", Form::Strategic, version("1"))).await?;
+    play.settle().await?;
+    play.merge(Deployment, "web", json!({"spec": {"paused": true}})).await?;
+    play.ask(Ask::patch(Deployment, "web", Form::Strategic, version("2"))).await?;
+    play.settle().await?;
+    let [old, new] = [play.set_of("1").await?, play.set_of("2").await?];
+    patch(play, &new, json!({"labels": {"app": null}})).await?;
+    play.merge(ReplicaSet, &new, json!({"spec": {"replicas": 2}})).await?;
+    play.settle().await?;
+    patch(play, &old, json!({"labels": {"app": null}})).await?;
+    patch(play, &new, json!({"labels": {"app": "web"}})).await?;
+    unpause(play).await?;
+    play.merge(ReplicaSet, &old, json!({"spec": {"replicas": 0}})).await?;
+    play.settle().await?;
+    patch(play, &old, json!({"labels": {"app": "web"}})).await
+}
+
+/// Owned but not controlled: it goes with its Deployment, and its pods with it; one that is released stays.
+pub async fn orphaned(play: &mut Play<'_>) -> Result<()> {
+    side_by_side(play, 2).await?;
+    let old = play.set_of("1").await?;
+    patch(play, &old, json!({"labels": {"app": null}})).await?;
+    play.delete(Deployment, "web").await?;
+    play.settle().await?;
+    // The next Deployment of the name takes what matches.
+    patch(play, &old, json!({"labels": {"app": "web"}})).await?;
+    play.create(Deployment, deployment("2", 2)).await?;
+    play.settle().await
+}
+
+/// A finalizer of somebody keeps a ReplicaSet that is deleted: nobody adopts it, and a new one takes its place.
+pub async fn kept(play: &mut Play<'_>) -> Result<()> {
+    play.create(Deployment, deployment("1", 2)).await?;
+    play.settle().await?;
+    let old = play.set_of("1").await?;
+    patch(play, &old, json!({"finalizers": ["example.com/mine"]})).await?;
+    play.delete(ReplicaSet, &old).await?;
+    play.settle().await?;
+    patch(play, &old, json!({"finalizers": null})).await
+}
+
+/// By expressions instead of labels; two Deployments that select the same pods let each other be.
+pub async fn selected_by_expressions(play: &mut Play<'_>) -> Result<()> {
+    let expressions = json!({"matchExpressions": [
+        {"key": "app", "operator": "In", "values": ["web", "shop"]}, {"key": "tier", "operator": "DoesNotExist"}]});
+    let selecting = |name: &str, version: &str| {
+        let named = with(deployment(version, 1), "/metadata/name", json!(name));
+        with(named, "/spec/selector", expressions.clone())
+    };
+    play.create(Deployment, selecting("web", "1")).await?;
+    play.settle().await?;
+    play.create(Deployment, selecting("other", "2")).await?;
+    play.settle().await?;
+    play.ask(Ask::patch(Deployment, "web", Form::Strategic, version("3"))).await?;
+    play.settle().await?;
+    let first = play.set_of("1").await?;
+    patch(play, &first, json!({"labels": {"tier": "front"}})).await?;
+    // Both would take it, and which of them does is chance.
+    play.delete(Deployment, "other").await?;
+    play.settle().await?;
+    patch(play, &first, json!({"labels": {"tier": null, "app": "shop"}})).await
+}

@@ -61,6 +61,41 @@ pub async fn too_old(play: &mut Play<'_>) -> Result<()> {
     Ok(())
 }
 
+/// A watch whose time is over ends, and whoever goes on where it ended misses nothing.
+pub async fn ended(play: &mut Play<'_>) -> Result<()> {
+    let list = play.ask(Ask::list(ControllerRevision, &[])).await?;
+    let version = text(&list["metadata"]["resourceVersion"]).to_owned();
+    let short = [("resourceVersion", version.as_str()), ("timeoutSeconds", "1"), ("allowWatchBookmarks", "true")];
+    let watch = play.watch(ControllerRevision, &short).await?;
+    play.create(ControllerRevision, revision("first", json!({}))).await?;
+    if let Some(mut watch) = watch {
+        play.events(&mut watch, ("", "")).await?;
+    }
+    let first = play.peek(ControllerRevision, "first").await?;
+    let version = text(&first["metadata"]["resourceVersion"]).to_owned();
+    change(play).await?;
+    if let Some(mut watch) = play.watch(ControllerRevision, &[("resourceVersion", &version)]).await? {
+        play.events(&mut watch, ("ADDED", "end")).await?;
+    }
+    Ok(())
+}
+
+/// Deleted and made again with the same name: another object.
+pub async fn recreated(play: &mut Play<'_>) -> Result<()> {
+    let list = play.ask(Ask::list(ControllerRevision, &[])).await?;
+    let version = text(&list["metadata"]["resourceVersion"]).to_owned();
+    let watch = play.watch(ControllerRevision, &[("resourceVersion", &version)]).await?;
+    for generation in ["first", "second"] {
+        play.create(ControllerRevision, revision("end", json!({"made": generation}))).await?;
+        play.delete(ControllerRevision, "end").await?;
+    }
+    play.create(ControllerRevision, revision("last", json!({}))).await?;
+    if let Some(mut watch) = watch {
+        play.events(&mut watch, ("ADDED", "last")).await?;
+    }
+    play.settle().await
+}
+
 async fn change(play: &mut Play<'_>) -> Result<()> {
     play.create(ControllerRevision, revision("one", json!({"app": "web"}))).await?;
     play.create(ControllerRevision, revision("two", json!({}))).await?;

@@ -93,14 +93,18 @@ fn api(client: Client, kind: Kind, namespace: Option<&str>) -> Api<DynamicObject
     }
 }
 
-/// What is stored of a namespace now.
-pub async fn stored(client: &Client, namespace: &str) -> Result<Vec<(Kind, Value)>> {
+/// What is stored of a namespace now, of these kinds.
+pub async fn stored(
+    client: &Client,
+    namespace: &str,
+    kinds: impl IntoIterator<Item = Kind>,
+) -> Result<Vec<(Kind, Value)>> {
     let list = async |kind| {
         let list = api(client.clone(), kind, Some(namespace)).list(&ListParams::default()).await?;
         let objects = list.items.into_iter().map(|object| Ok((kind, serde_json::to_value(object)?)));
         objects.collect::<Result<Vec<_>>>()
     };
-    let lists = try_join_all(kinds().map(list)).await?;
+    let lists = try_join_all(kinds.into_iter().map(list)).await?;
     Ok(lists.into_iter().flatten().collect())
 }
 

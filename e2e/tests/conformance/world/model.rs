@@ -37,14 +37,20 @@ impl Model<'_> {
     }
 
     pub async fn settle(&self, namespace: &str, names: &mut Names) -> Result<Facts> {
-        let mut facts = self.facts(namespace, names);
+        let version = || self.0.shared.lock().store().version();
+        let (mut facts, mut seen) = (self.facts(namespace, names), version());
         let mut quiet = 0;
         for _ in 0..LIMIT {
             // Time goes on only here.
             sleep(Duration::from_secs(1)).await;
-            let now = self.facts(namespace, names);
-            quiet = if now == facts { quiet + 1 } else { 0 };
-            facts = now;
+            quiet += 1;
+            if version() != seen {
+                seen = version();
+                let now = self.facts(namespace, names);
+                if now != facts {
+                    (facts, quiet) = (now, 0);
+                }
+            }
             if quiet == QUIET {
                 return Ok(facts);
             }

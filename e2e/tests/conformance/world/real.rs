@@ -1,5 +1,6 @@
 //! The real control plane, with the operator as a process.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -7,19 +8,24 @@ use std::time::Duration;
 use anyhow::Result;
 use kube::Client;
 use lockkeeper_e2e::{Cluster, Fixture, Installation, Load, MutatingPolicies, Operator, Options, Traffic, User};
-use tokio::time::{Instant, timeout_at};
+use lockkeeper_simulator::api::Kind;
+use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Mirror, mirror::stored};
+use super::{Mirror, mirror};
 use crate::names::Names;
 use crate::play::Step;
 use crate::state::{self, Facts};
 
 /// Label of the Releases that the operator is to look at.
 pub const OPERATED: &str = "operated";
+/// So long changes are gathered before somebody looks: most come in bunches.
+const BUNCH: Duration = Duration::from_millis(100);
 /// So long nothing has to change in a state that is as expected.
 const QUIET: Duration = Duration::from_millis(500);
-/// So long nothing has to change in one that is not, until that is what there is.
-const GIVE_UP: Duration = Duration::from_secs(20);
+/// So long nothing has to change in one that is not, until that is what there is. (The garbage collector takes notice of new kinds, and so of
+/// ours, every 30 s.)
+const GIVE_UP: Duration = Duration::from_secs(40);
 /// The same where the worlds have parted before: they are not expected to meet again, and it is only told how it goes on.
 const PARTED: Duration = Duration::from_secs(4);
 /// After so long something keeps changing for ever.
@@ -81,6 +87,12 @@ impl<'a> Real<'a> {
         Traffic::start(self.stage.cluster.gateway_url(), &Load::new(host, 20))
     }
 
+    /// What is stored of the kinds of which there is something.
+    async fn stored(&self, namespace: &str) -> Result<Vec<(Kind, Value)>> {
+        let kinds: BTreeSet<Kind> = self.stage.mirror.within(namespace).into_iter().map(|(kind, _)| kind).collect();
+        mirror::stored(&self.client(User::Admin), namespace, kinds).await
+    }
+
     /// Waits until the state is the model's and stays so, or stays another one.
     pub async fn settle(&self, namespace: &str, step: usize, names: &mut Names) -> Result<Facts> {
         let expected = self.expected.get(step).map(|step| &step.facts);
@@ -91,6 +103,7 @@ impl<'a> Real<'a> {
         let mut news = true;
         loop {
             if news {
+                sleep(BUNCH).await;
                 changed.borrow_and_update();
                 let now = state::of(&self.stage.mirror.within(namespace), names);
                 if now != facts {
@@ -106,7 +119,7 @@ impl<'a> Real<'a> {
             let until = (since + patience).min(limit);
             if Instant::now() >= until {
                 // The mirror may be late: what is stored decides.
-                let stored = state::of(&stored(&self.client(User::Admin), namespace).await?, names);
+                let stored = state::of(&self.stored(namespace).await?, names);
                 if stored == facts || Instant::now() >= limit {
                     self.parted.fetch_or(!equal, Relaxed);
                     return Ok(stored);

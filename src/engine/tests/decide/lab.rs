@@ -1,6 +1,9 @@
 //! The operator's loop over the cluster on a virtual clock: observe, decide, publish, act; and everything that others do meanwhile.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -11,7 +14,7 @@ use lockkeeper_api::{
 };
 use lockkeeper_engine::{
     Event, Outcome,
-    analysis::{Measurement, Reading, Request},
+    analysis::{Measurement, PolicyPlan, Reading, Request},
     decide,
     plan::{Plan, Setting},
     window::WindowView,
@@ -129,7 +132,8 @@ impl Lab {
     }
 
     pub fn plan(&self, release: &Release) -> Plan {
-        let policies = self.policies.iter().map(|(name, spec)| (name.clone(), Ok(spec.clone()))).collect();
+        let parsed = |name: &str, spec| PolicyPlan::parse(name, spec).map(Arc::new);
+        let policies = self.policies.iter().map(|(name, spec)| (name.clone(), Ok(parsed(name, spec)))).collect();
         Plan::parse(release, &policies, self.setting.clone())
     }
 

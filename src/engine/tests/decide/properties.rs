@@ -287,7 +287,7 @@ fn config() -> ProptestConfig {
         cases: if is_set("PROPTEST_CASES") { asked.cases } else { 64 },
         rng_seed: if is_set("PROPTEST_RNG_SEED") { asked.rng_seed } else { RngSeed::Fixed(1) },
         failure_persistence: None,
-        max_shrink_iters: 200,
+        max_shrink_iters: if is_set("PROPTEST_MAX_SHRINK_ITERS") { asked.max_shrink_iters } else { 200 },
         // A property that is about some releases only passes over the others.
         max_global_rejects: 100_000,
         ..asked

@@ -4,6 +4,7 @@ mod away;
 mod back;
 mod conditions;
 mod decisions;
+mod empty;
 mod first;
 mod forward;
 mod gates;

@@ -78,11 +78,14 @@ impl Node {
             });
         }
         for (name, node) in &self.properties {
-            if let (false, Some(default)) = (object.contains_key(name), &node.default) {
-                object.insert(name.clone(), default.clone());
-            }
-            if let Some(value) = object.get_mut(name) {
-                node.complete(value);
+            match (object.get_mut(name), &node.default) {
+                (Some(value), _) => node.complete(value),
+                (None, Some(default)) => {
+                    let mut value = default.clone();
+                    node.complete(&mut value);
+                    object.insert(name.clone(), value);
+                }
+                (None, None) => {}
             }
         }
         if let Some(node) = &self.additional {

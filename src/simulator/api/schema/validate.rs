@@ -1,13 +1,43 @@
 //! Validation of a value by its schema.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use serde_json::Value;
 
 use super::node::Node;
 
+/// Where a value is; written only where something is wrong with it.
+pub enum Path<'a> {
+    /// A part of the object.
+    Top(&'a str),
+    /// A field.
+    Field(&'a Path<'a>, &'a str),
+    /// An item of a list.
+    Item(&'a Path<'a>, usize),
+}
+
+impl<'a> Path<'a> {
+    fn field(&'a self, name: &'a str) -> Self {
+        Self::Field(self, name)
+    }
+
+    fn item(&'a self, index: usize) -> Self {
+        Self::Item(self, index)
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Top(name) => f.write_str(name),
+            Self::Field(above, name) => write!(f, "{above}.{name}"),
+            Self::Item(above, index) => write!(f, "{above}[{index}]"),
+        }
+    }
+}
+
 /// Adds what is wrong, each with its field.
-pub fn validate(node: &Node, path: &str, old: Option<&Value>, value: &Value, causes: &mut Vec<(String, String)>) {
+pub fn validate(node: &Node, path: &Path<'_>, old: Option<&Value>, value: &Value, causes: &mut Vec<(String, String)>) {
     if old == Some(value) || (value.is_null() && node.nullable) {
         return;
     }
@@ -20,11 +50,11 @@ pub fn validate(node: &Node, path: &str, old: Option<&Value>, value: &Value, cau
             Value::Array(_) => "array",
             Value::Object(_) => "object",
         };
-        return causes.push((path.into(), format!("Invalid value: \"{found}\": must be of type {}", node.kind)));
+        return causes.push((path.to_string(), format!("Invalid value: \"{found}\": must be of type {}", node.kind)));
     }
     if !node.variants.is_empty() && !node.variants.contains(value) {
         let known: Vec<String> = node.variants.iter().map(ToString::to_string).collect();
-        causes.push((path.into(), format!("Unsupported value: {value}: supported values: {}", known.join(", "))));
+        causes.push((path.to_string(), format!("Unsupported value: {value}: supported values: {}", known.join(", "))));
     }
     limits(node, path, value, causes);
     match value {
@@ -34,7 +64,7 @@ pub fn validate(node: &Node, path: &str, old: Option<&Value>, value: &Value, cau
             }
             for (name, value) in fields {
                 if let Some(below) = node.properties.get(name).or(node.additional.as_deref()) {
-                    validate(below, &format!("{path}.{name}"), old.and_then(|old| old.get(name)), value, causes);
+                    validate(below, &path.field(name), old.and_then(|old| old.get(name)), value, causes);
                 }
             }
         }
@@ -42,7 +72,7 @@ pub fn validate(node: &Node, path: &str, old: Option<&Value>, value: &Value, cau
             duplicates(node, path, items, causes);
             for (index, item) in items.iter().enumerate() {
                 if let Some(below) = &node.items {
-                    validate(below, &format!("{path}[{index}]"), same(node, old, item), item, causes);
+                    validate(below, &path.item(index), same(node, old, item), item, causes);
                 }
             }
         }
@@ -51,25 +81,25 @@ pub fn validate(node: &Node, path: &str, old: Option<&Value>, value: &Value, cau
 }
 
 /// Adds which rules do not hold, each with its field. What has another type than its schema says is passed over.
-pub fn rules(node: &Node, path: &str, old: Option<&Value>, value: &Value, causes: &mut Vec<(String, String)>) {
+pub fn rules(node: &Node, path: &Path<'_>, old: Option<&Value>, value: &Value, causes: &mut Vec<(String, String)>) {
     if old == Some(value) || (value.is_null() && node.nullable) || !has_type(node, value) {
         return;
     }
     for message in node.rules.iter().filter_map(|rule| rule.fault(old, value)) {
-        causes.push((path.into(), format!("Invalid value: {message}")));
+        causes.push((path.to_string(), format!("Invalid value: {message}")));
     }
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
                 if let Some(below) = node.properties.get(name).or(node.additional.as_deref()) {
-                    rules(below, &format!("{path}.{name}"), old.and_then(|old| old.get(name)), value, causes);
+                    rules(below, &path.field(name), old.and_then(|old| old.get(name)), value, causes);
                 }
             }
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
                 if let Some(below) = &node.items {
-                    rules(below, &format!("{path}[{index}]"), same(node, old, item), item, causes);
+                    rules(below, &path.item(index), same(node, old, item), item, causes);
                 }
             }
         }
@@ -89,7 +119,7 @@ fn has_type(node: &Node, value: &Value) -> bool {
     }
 }
 
-fn limits(node: &Node, path: &str, value: &Value, causes: &mut Vec<(String, String)>) {
+fn limits(node: &Node, path: &Path<'_>, value: &Value, causes: &mut Vec<(String, String)>) {
     let (size, least, most) = match value {
         Value::Number(number) => (number.as_f64().unwrap_or_default(), "minimum", "maximum"),
         Value::String(text) => (text.chars().count() as f64, "minLength", "maxLength"),
@@ -98,15 +128,15 @@ fn limits(node: &Node, path: &str, value: &Value, causes: &mut Vec<(String, Stri
         Value::Null | Value::Bool(_) => return,
     };
     if let Some(least) = node.limits.get(least).filter(|least| size < **least) {
-        causes.push((path.into(), format!("Invalid value: {size}: should be at least {least}")));
+        causes.push((path.to_string(), format!("Invalid value: {size}: should be at least {least}")));
     }
     if let Some(most) = node.limits.get(most).filter(|most| size > **most) {
-        causes.push((path.into(), format!("Invalid value: {size}: should be at most {most}")));
+        causes.push((path.to_string(), format!("Invalid value: {size}: should be at most {most}")));
     }
     if let (Some(pattern), Value::String(text)) = (&node.pattern, value)
         && !pattern.is_match(text)
     {
-        causes.push((path.into(), format!("Invalid value: \"{text}\": should match '{pattern}'")));
+        causes.push((path.to_string(), format!("Invalid value: \"{text}\": should match '{pattern}'")));
     }
 }
 
@@ -118,7 +148,7 @@ fn same<'a>(node: &Node, old: Option<&'a Value>, item: &Value) -> Option<&'a Val
     old?.as_array()?.iter().find(|other| node.keys.iter().all(|key| other[key] == item[key]))
 }
 
-fn duplicates(node: &Node, path: &str, items: &[Value], causes: &mut Vec<(String, String)>) {
+fn duplicates(node: &Node, path: &Path<'_>, items: &[Value], causes: &mut Vec<(String, String)>) {
     if node.keys.is_empty() && !node.set {
         return;
     }

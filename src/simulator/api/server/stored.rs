@@ -12,12 +12,16 @@ use crate::api::{
 pub(super) fn keep(before: &Value, after: &mut Value, key: &Key, part: Part) {
     let served = key.kind.served();
     if part == Part::Status {
-        let status = after["status"].take();
-        let annotations = after["metadata"]["annotations"].take();
-        after.clone_from(before);
-        set(after, "status", &status);
         // Of a Deployment its controller writes the annotation of the revision on this way.
-        if key.kind == Kind::Deployment {
+        let annotations = (key.kind == Kind::Deployment).then(|| after["metadata"]["annotations"].take());
+        let (Value::Object(was), Value::Object(is)) = (before, &mut *after) else { return };
+        is.retain(|field, value| if field == "status" { !value.is_null() } else { was.contains_key(field) });
+        for (field, value) in was.iter().filter(|(field, _)| *field != "status") {
+            if is.get(field) != Some(value) {
+                is.insert(field.clone(), value.clone());
+            }
+        }
+        if let Some(annotations) = annotations {
             set(&mut after["metadata"], "annotations", &annotations);
         }
         return;
@@ -48,7 +52,7 @@ fn set(object: &mut Value, field: &str, value: &Value) {
     let Value::Object(object) = object else { return };
     if value.is_null() {
         object.remove(field);
-    } else {
+    } else if object.get(field) != Some(value) {
         object.insert(field.into(), value.clone());
     }
 }
@@ -98,7 +102,7 @@ pub(super) fn is_meant(key: &Key, object: &Value) -> Result<(), Status> {
 /// Whether an object is the one that was decided on, as its UID and resource version say.
 ///
 /// # Errors
-/// 409 if it is not, 422 where a kind of ours wants a version, or has another UID.
+/// 409 if it is not, 422 where a kind of ours wants a version, or where it has another UID.
 pub(super) fn is_current(key: &Key, before: &Value, after: &Value) -> Result<(), Status> {
     let (was, asked) = (&before["metadata"], &after["metadata"]);
     let built_in = key.kind.served().strategic();
@@ -106,23 +110,10 @@ pub(super) fn is_current(key: &Key, before: &Value, after: &Value) -> Result<(),
         let why = "Invalid value: 0: must be specified for an update";
         return Err(Status::invalid_version(key, why));
     }
-    let another = !asked["uid"].is_null() && asked["uid"] != was["uid"];
-    if another && built_in {
-        let why = format!(
-            "StorageError: invalid object, Code: 4, Key: /registry/{}/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: \
-             Precondition failed: UID in precondition: {}, UID in object meta: {}",
-            key.kind.served().plural,
-            key.namespace,
-            key.name,
-            text(&asked["uid"]),
-            uid(before)
-        );
-        return Err(Status::unfulfilled(key, &why));
-    }
     if !asked["resourceVersion"].is_null() && asked["resourceVersion"] != was["resourceVersion"] {
         return Err(Status::conflict(key));
     }
-    if another {
+    if !asked["uid"].is_null() && asked["uid"] != was["uid"] {
         let why = format!("Invalid value: \"{}\": field is immutable", text(&asked["uid"]));
         return Err(Status::invalid(key, &[("metadata.uid".into(), why)]));
     }
@@ -137,6 +128,26 @@ pub(super) fn is_current(key: &Key, before: &Value, after: &Value) -> Result<(),
         }
         None => Ok(()),
     }
+}
+
+/// Whether a whole object is the one that it is to replace. A patch is asked by `is_current` instead.
+///
+/// # Errors
+/// 409 where a kind that is built in has another UID.
+pub(super) fn is_same(key: &Key, before: &Value, object: &Value) -> Result<(), Status> {
+    let asked = text(&object["metadata"]["uid"]);
+    if asked.is_empty() || asked == uid(before) || !key.kind.served().strategic() {
+        return Ok(());
+    }
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: /registry/{}/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: \
+         Precondition failed: UID in precondition: {asked}, UID in object meta: {}",
+        key.kind.served().plural,
+        key.namespace,
+        key.name,
+        uid(before)
+    );
+    Err(Status::unfulfilled(key, &why))
 }
 
 /// What says nothing is not stored.

@@ -39,7 +39,7 @@ pub fn statuses(sim: &Sim) -> Vec<(jiff::Timestamp, Value)> {
 pub fn told(sim: &Sim) -> Told {
     let mut phases: Vec<String> = statuses(sim).iter().map(|(_, status)| text(&status["phase"]).to_owned()).collect();
     phases.dedup();
-    Told { phases, writes: sim.writes(), digest: sim.shared.trace().digest() }
+    Told { phases, writes: sim.writes(), trace: sim.shared.trace().digest() }
 }
 
 /// S15: what is left of ours on the objects of users. Where a Release has `adopted` a Deployment that the one before has left paused, for its

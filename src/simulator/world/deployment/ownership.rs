@@ -11,7 +11,7 @@ impl Look {
         for set in all {
             self.taken.push(name(set).to_owned());
             let matches = selects(&selector, &set["metadata"]["labels"]);
-            if controlled_by(set, &own) {
+            if set.is_controlled_by(&own) {
                 if matches {
                     self.sets.push(set.value().clone());
                 } else if !deleting(&self.deployment) {

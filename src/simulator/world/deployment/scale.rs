@@ -34,7 +34,7 @@ impl Look {
             return;
         }
         if !active.is_empty() && !self.recreates() {
-            self.share(active, new);
+            self.share(active);
         }
     }
 
@@ -45,7 +45,7 @@ impl Look {
             && number(&set["status"]["availableReplicas"]) == replicas
     }
 
-    fn share(&mut self, mut active: Vec<usize>, new: Option<usize>) {
+    fn share(&mut self, mut active: Vec<usize>) {
         let replicas = self.replicas();
         let allowed = if replicas > 0 { replicas + self.surge() } else { 0 };
         let total: i64 = active.iter().map(|at| size(&self.sets[*at])).sum();
@@ -59,7 +59,7 @@ impl Look {
         let mut added = 0;
         let mut sizes = Vec::new();
         for at in &active {
-            let part = self.proportion(*at, to_add, added, new);
+            let part = self.proportion(*at, to_add, added);
             added += part;
             sizes.push(size(&self.sets[*at]) + part);
         }
@@ -72,7 +72,7 @@ impl Look {
     }
 
     /// What a ReplicaSet gets, or loses, of what is to be added.
-    fn proportion(&self, at: usize, to_add: i64, added: i64, _new: Option<usize>) -> i64 {
+    fn proportion(&self, at: usize, to_add: i64, added: i64) -> i64 {
         let set = &self.sets[at];
         if size(set) == 0 || to_add == 0 || to_add == added {
             return 0;

@@ -107,69 +107,6 @@ fn a_restart_mid_way_is_no_reason_to_go_back() {
 }
 
 #[test]
-fn a_deployment_without_replicas_is_handed_over_at_once() {
-    for routed in [true, false] {
-        let work = Work { replicas: 0, routed, ..Work::web() };
-        let mut lab = lab(&[work], json!([{"setWeight": 10}, {"pause": {}}]), json!({}));
-        lab.run(1).happen(&Happening::Version("2"));
-        lab.run(3);
-        expect(&lab, Phase::Stable, "version 2 runs");
-        assert!(running(&lab).is_empty());
-    }
-}
-
-#[test]
-fn without_replicas_the_people_who_are_to_be_asked_still_are() {
-    let steps =
-        json!([{"setWeight": 10}, {"pause": {}}, {"approval": {"name": "gate"}}, {"setWeight": 50}, {"pause": {}}]);
-    let gates = json!({"gates": {"approvals": [{"name": "gate", "required": 1}]}});
-    let mut lab = lab(&[Work { replicas: 0, ..Work::web() }], steps, gates);
-    lab.run(1).happen(&Happening::Version("2"));
-    lab.run(5);
-    expect(&lab, Phase::Paused, "0 of 1 approvals");
-    assert!(!lab.events.iter().any(|event| event.reason == "WeightIncreased"));
-    lab.decide(Verdict::Approve, Some("gate"), "olga");
-    lab.run(5);
-    expect(&lab, Phase::Stable, "version 2 runs");
-}
-
-#[test]
-fn scaled_to_nothing_mid_way_it_waits_for_pods_and_goes_on_where_it_was() {
-    let mut lab = at_10_percent(json!({}));
-    lab.happen(&Happening::Scale("web", 0));
-    lab.decide(Verdict::Resume, None, "olga");
-    lab.run(5);
-    expect(&lab, Phase::Paused, "scaled to 0; it goes on when there are pods");
-    assert!(running(&lab).is_empty(), "{}", lab.tail());
-    // It was at 10 % before; now it begins from nothing, and asks its gates again.
-    assert_eq!(lab.status().weight.map(|weight| weight.confirmed), Some(0));
-    lab.happen(&Happening::Scale("web", 3));
-    lab.run(5);
-    expect(&lab, Phase::Paused, "step 4/4");
-    assert_eq!((share(&lab), running(&lab)), (50, vec!["1", "2"]));
-    lab.happen(&Happening::Scale("web", 0));
-    lab.run(5);
-    lab.decide(Verdict::Promote, None, "olga");
-    lab.run(5);
-    expect(&lab, Phase::Stable, "version 2 runs");
-}
-
-#[test]
-fn scaled_to_nothing_and_back_while_a_gate_is_closed_only_the_stable_version_runs() {
-    let mut lab = at_10_percent(json!({}));
-    lab.happen(&Happening::Scale("web", 0));
-    crate::happening::spec(&mut lab, |spec| spec["suspend"] = json!(true));
-    lab.run(3);
-    assert!(running(&lab).is_empty(), "{}", lab.tail());
-    lab.happen(&Happening::Scale("web", 4));
-    lab.run(5);
-    assert_eq!((share(&lab), running(&lab)), (0, vec!["1"]), "{}", lab.tail());
-    crate::happening::spec(&mut lab, |spec| spec["suspend"] = json!(false));
-    lab.run(5);
-    assert!(share(&lab) >= 10, "{}", lab.tail());
-}
-
-#[test]
 fn at_rest_nothing_is_written_whatever_the_scale() {
     let mut lab = at_rest(json!([{"setWeight": 10}]), json!({}));
     let written = lab.log.len();

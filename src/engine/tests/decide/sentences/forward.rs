@@ -1,6 +1,9 @@
 //! The way forward: steps, promotion, bake.
 
-use lockkeeper_api::release::{CheckOutcome, Phase};
+use lockkeeper_api::{
+    decision::Verdict,
+    release::{CheckOutcome, Phase},
+};
 use lockkeeper_engine::write::{Kind, Request};
 use serde_json::json;
 
@@ -215,6 +218,70 @@ fn steps_that_change_start_over() {
     lab.run(1);
     expect(&lab, Phase::Paused, "step 2/2");
     assert_eq!(share(&lab), 5);
+}
+
+#[test]
+fn steps_that_end_before_the_current_one_start_over_and_ask_for_what_they_now_say() {
+    let steps = json!([{"setWeight": 10}, {"pause": {"duration": "1m"}}, {"setWeight": 50}, {"pause": {}}]);
+    let gates = json!({"gates": {"approvals": [{"name": "gate", "before": "Promotion", "required": 1}]}});
+    let mut lab = asked(steps, gates);
+    lab.run(2);
+    expect(&lab, Phase::Paused, "step 4/4");
+    lab.happen(&Happening::Steps(vec![json!({"setWeight": 10}), json!({"pause": {"duration": "3m"}})]));
+    lab.run(1);
+    expect(&lab, Phase::Paused, "step 2/2: pause until");
+    assert_eq!((share(&lab), running(&lab)), (10, vec!["1", "2"]), "{}", lab.tail());
+    lab.run(5);
+    expect(&lab, Phase::Paused, "step 2/2 waits: gate gate is closed");
+    // The step is over; what is cut off behind it changes nothing.
+    lab.happen(&Happening::Steps(vec![json!({"setWeight": 10})]));
+    lab.run(5);
+    expect(&lab, Phase::Paused, "step 1/1 waits: gate gate is closed");
+    assert_eq!(version(&lab), Some("1"));
+    lab.decide(Verdict::Approve, Some("gate"), "olga");
+    lab.run(5);
+    expect(&lab, Phase::Stable, "version 2 runs");
+}
+
+#[test]
+fn steps_that_are_shortened_kill_no_pod_that_the_next_one_needs() {
+    let work = Work { replicas: 4, ..Work::web() };
+    let mut lab = lab(&[work], json!([{"setWeight": 75}, {"pause": {}}]), json!({}));
+    lab.run(1).happen(&Happening::Version("2"));
+    lab.run(1);
+    let before: Vec<_> =
+        lab.cluster.pods.iter().filter(|(_, pod)| pod.image.ends_with(":2")).map(|(name, _)| name.clone()).collect();
+    assert_eq!(before.len(), 3);
+    lab.happen(&Happening::Steps(vec![json!({"setWeight": 25})]));
+    lab.run(5);
+    expect(&lab, Phase::Stable, "version 2 runs");
+    assert!(before.iter().all(|pod| lab.cluster.pods.contains_key(pod)), "{}", lab.tail());
+    // Where a step stays, what it does not need goes.
+    lab.happen(&Happening::Steps(vec![json!({"setWeight": 75}), json!({"pause": {}})]));
+    lab.happen(&Happening::Version("3"));
+    lab.run(1);
+    lab.happen(&Happening::Steps(vec![json!({"setWeight": 25}), json!({"pause": {}})]));
+    lab.run(1);
+    expect(&lab, Phase::Paused, "step 2/2");
+    assert_eq!(lab.cluster.pods.values().filter(|pod| pod.image.ends_with(":3")).count(), 1, "{}", lab.tail());
+}
+
+#[test]
+fn steps_that_change_while_a_gate_has_stopped_the_promotion_start_over() {
+    let work = Work { min_ready: 60, ..Work::web() };
+    let mut lab = lab(&[work], json!([{"setWeight": 10}, {"pause": {"duration": "1m"}}]), json!({}));
+    lab.run(2).happen(&Happening::Version("2"));
+    let until = lab.now() + jiff::SignedDuration::from_secs(140);
+    lab.run_until(until);
+    expect(&lab, Phase::Promoting, "takes the stable version's place");
+    lab.happen(&Happening::Suspend(true));
+    lab.happen(&Happening::Steps(vec![json!({"setWeight": 10}), json!({"pause": {}}), json!({"setWeight": 60})]));
+    lab.run(1);
+    expect(&lab, Phase::Paused, "step 2/3: pause without duration");
+    lab.happen(&Happening::Suspend(false));
+    lab.run(10);
+    expect(&lab, Phase::Paused, "step 2/3: pause without duration");
+    assert_eq!((version(&lab), share(&lab)), (Some("1"), 10));
 }
 
 #[test]
