@@ -21,8 +21,8 @@ sim: ## a hundred thousand seeds and ten thousand fault plans in the simulator, 
 	LOCKKEEPER_THREADS=$(or $(LOCKKEEPER_THREADS),$$(nproc)) LOCKKEEPER_SEEDS=$(or $(SEEDS),0..100000) LOCKKEEPER_PLANS=$(or $(PLANS),0..10000) \
 		cargo test --profile sim-long -p lockkeeper-simulator --test sim
 
-sim-each: ## one release in the simulator with a crash at each of its writes, and random weather
-	LOCKKEEPER_SIM_ALL=1 cargo test --profile sim -p lockkeeper-simulator --test crash --test random
+sim-each: ## releases in the simulator with a crash at each write and await, a fault at each request, and a clock that jumps
+	LOCKKEEPER_SIM_ALL=1 cargo test --profile sim -p lockkeeper-simulator --test clock --test crash --test random
 
 planted: ## plants bugs into a copy of the sources: the simulator must catch each; SEEDS=400
 	hack/planted.py --seeds $(or $(SEEDS),400) $(or $(CARGO_TARGET_DIR),target)/planted
