@@ -4,7 +4,7 @@ export LOCKKEEPER_KUBERNETES := $(or $(K8S),$(LOCKKEEPER_KUBERNETES))
 # Always the whole workspace, so that its crates have one set of features and are compiled once.
 DEBUG := $(or $(CARGO_TARGET_DIR),target)/debug
 
-.PHONY: help demo test sim planted fuzz mutants coverage e2e e2e-stories e2e-suites bench lint lint-workflows crds cluster clean programs
+.PHONY: help demo test sim sim-each planted fuzz mutants coverage e2e e2e-stories e2e-suites bench lint lint-workflows crds cluster clean programs
 .PHONY: release reproducible image image-check image-files image-push audit sbom release-version release-files chart-push
 
 help: ## these targets
@@ -17,9 +17,12 @@ test: ## all tests: units and properties, then the local cluster
 	cargo test --workspace --tests
 	$(MAKE) --no-print-directory e2e
 
-sim: ## many seeds and fault plans in the simulator, and a crash at every write; SEEDS=from..to PLANS=from..to
-	LOCKKEEPER_SIM_ALL=1 cargo test --profile sim -p lockkeeper-simulator --test crash --test random
-	LOCKKEEPER_SEEDS=$(or $(SEEDS),0..2000) LOCKKEEPER_PLANS=$(or $(PLANS),0..1000) cargo test --profile sim -p lockkeeper-simulator --test sim
+sim: ## a hundred thousand seeds and ten thousand fault plans in the simulator, on all cores; SEEDS=from..to PLANS=from..to
+	LOCKKEEPER_THREADS=$(or $(LOCKKEEPER_THREADS),$$(nproc)) LOCKKEEPER_SEEDS=$(or $(SEEDS),0..100000) LOCKKEEPER_PLANS=$(or $(PLANS),0..10000) \
+		cargo test --profile sim-long -p lockkeeper-simulator --test sim
+
+sim-each: ## releases in the simulator with a crash at each write and await, a fault at each request, and a clock that jumps
+	LOCKKEEPER_SIM_ALL=1 cargo test --profile sim -p lockkeeper-simulator --test clock --test crash --test random
 
 planted: ## plants bugs into a copy of the sources: the simulator must catch each; SEEDS=400
 	hack/planted.py --seeds $(or $(SEEDS),400) $(or $(CARGO_TARGET_DIR),target)/planted

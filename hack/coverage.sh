@@ -13,5 +13,5 @@ fi
 tool=$(hack/tool.sh cargo-llvm-cov)
 PATH=$(dirname "$tool"):$PATH
 # Nothing but the engine's own code: what tests and other crates run is theirs.
-cargo llvm-cov test --package lockkeeper-engine --lib --test decide --quiet --summary-only --color never \
+cargo llvm-cov test --package lockkeeper-engine --lib --test decide --summary-only --color never \
   --ignore-filename-regex '/tests(/|\.rs)|src/api/' --fail-under-lines "$wanted"

@@ -3,9 +3,9 @@
 
 cargo-mutants says which changes there are. All of them are in one build, and which is in force is said at run time, so that one costs
 seconds: a change that does not compile is taken out of the build again. Only tests that reach a change are run for it, the quick ones first.
-What is caught is kept in DIR, until the changed file is edited: a run that was broken off goes on, and one after new tests only tries the rest.
+What is caught is kept in DIR, until these lines are edited: a run that was broken off goes on, and one after new tests only tries the rest.
 
-usage: mutants.py [--jobs N] [--only PART] DIR   (DIR: a copy of the sources and what is known; cargo's target directory is reused)
+usage: mutants.py [--jobs N] [--only PART] DIR   (DIR: a copy of the sources and what is known)
 """
 
 import argparse
@@ -197,7 +197,8 @@ def plant(mutants: list[Mutant], to: Path) -> None:
 
 def build(mutants: list[Mutant], to: Path) -> dict[str, str]:
     """The test binaries by name. What does not compile is taken out."""
-    environment = {"CARGO_TARGET_DIR": str(ROOT / "target")} | os.environ | {"CARGO_PROFILE_DEV_OPT_LEVEL": "1", "CARGO_INCREMENTAL": "1"}
+    # Never our own target directory: cargo takes what it has built of another copy for this one's.
+    environment = dict(os.environ, CARGO_TARGET_DIR=str(to.parent / "target"), CARGO_PROFILE_DEV_OPT_LEVEL="1", CARGO_INCREMENTAL="1")
     command = ["cargo", "test", "--quiet", "--workspace", "--test=engine_units", "--test=decide", "--no-run", "--message-format=json"]
     while True:
         plant(mutants, to)
@@ -288,15 +289,21 @@ class Tests:
 
 
 class Known:
-    """What was caught, by name, place and what the file was then."""
+    """What was caught, by name and by the lines that are changed."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, mutants: list[Mutant]):
         self.path = path
         self.caught = set(json.loads(path.read_text())) if path.exists() else set()
+        self.keys, seen = {}, collections.Counter()
+        for mutant in mutants:
+            data = (ROOT / mutant.file).read_bytes()
+            lines = data[data.rfind(b"\n", 0, mutant.start) + 1 : mutant.end + data[mutant.end :].find(b"\n")]
+            key = f"{mutant.name} {hashlib.sha256(lines).hexdigest()[:12]}"
+            seen[key] += 1
+            self.keys[mutant.number] = f"{key} {seen[key]}"
 
     def key(self, mutant: Mutant) -> str:
-        contents = hashlib.sha256((ROOT / mutant.file).read_bytes()).hexdigest()[:12]
-        return f"{mutant.name} {mutant.start} {contents}"
+        return self.keys[mutant.number]
 
     def add(self, mutant: Mutant) -> None:
         self.caught.add(self.key(mutant))
@@ -315,7 +322,7 @@ def main() -> int:
     mutants = listed()
     tests = Tests(build(mutants, to), to / "src/engine", collections.defaultdict(list), collections.defaultdict(list))
     tests.learn(options.jobs)
-    known = Known(options.directory / "caught.json")
+    known = Known(options.directory / "caught.json", mutants)
     asked = [mutant for mutant in mutants if options.only in mutant.name]
     viable = [mutant for mutant in asked if mutant.fate != "unviable"]
     fates: dict[int, str] = {}

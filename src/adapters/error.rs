@@ -144,7 +144,8 @@ pub enum Fault {
 }
 
 impl Error {
-    pub(crate) fn new(service: &Endpoint, fault: Fault) -> Self {
+    /// What went wrong at a service.
+    pub fn new(service: &Endpoint, fault: Fault) -> Self {
         Self { service: service.to_string(), fault }
     }
 

@@ -230,3 +230,6 @@ fn dated(question: &Question<'_>, answer: Answer) -> GateStatus {
         next_change: answer.next_change.map(Time),
     }
 }
+
+#[cfg(test)]
+mod tests;

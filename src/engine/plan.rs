@@ -271,3 +271,6 @@ fn approval_faults(steps: &[Step], gates: &Gates) -> Vec<String> {
     }
     faults
 }
+
+#[cfg(test)]
+mod tests;

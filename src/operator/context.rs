@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::{
     Client, ResourceExt,
     api::DynamicObject,
@@ -19,6 +19,7 @@ use crate::{
     backoff::Backoff,
     cache::{Cache, Key, Resource, Touched, touched},
     events::Events,
+    jump::Jumps,
     leader::Leadership,
     measure::Measures,
     metrics::Metrics,
@@ -137,6 +138,7 @@ pub struct Context {
     /// The admission policies.
     admission: Vec<Expected>,
     guard: RwLock<Guard>,
+    jumps: Jumps,
     selector: Selector,
 }
 
@@ -178,6 +180,7 @@ impl Context {
         Arc::new(Self {
             admission: expected.collect(),
             guard: RwLock::default(),
+            jumps: Jumps::new(clock.now()),
             cache: Cache::new(&setting.operator_namespace),
             deployments: Queue::new("deployment", metrics.clone()),
             orphans: Orphans::default(),
@@ -201,6 +204,24 @@ impl Context {
             selector: releases,
             metrics,
         })
+    }
+
+    /// How far the system's clock has jumped since this process began, by whoever has set it. Not to be called while the cache is read:
+    /// when a jump is noticed, all statuses of before are marked.
+    pub fn jumped(&self) -> SignedDuration {
+        let (jumped, before) = self.jumps.total(self.clock.now());
+        if let Some(before) = before {
+            warn!(by = ?jumped.saturating_sub(before), "the system's clock has jumped");
+            self.memory.jumped(self.cache.read().releases.all(), before);
+        }
+        jumped
+    }
+
+    /// The time by a clock that never jumps: for what is kept in memory, and compared with the time later.
+    pub fn steady(&self) -> Timestamp {
+        let jumped = self.jumped();
+        let now = self.clock.now();
+        now.checked_sub(jumped).unwrap_or(now)
     }
 
     /// Whether this operator, of several that share the work, handles a Release.

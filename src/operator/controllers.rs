@@ -1,6 +1,6 @@
 //! Watches fill the cache; whoever a change concerns is put into a queue; workers take from there while this process leads.
 
-use std::{collections::BTreeSet, num::NonZeroU16, sync::Arc};
+use std::{collections::BTreeSet, num::NonZeroU16, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -13,7 +13,7 @@ use kube::{
 };
 use lockkeeper_api::names::RELEASE;
 use lockkeeper_engine::Event;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 use tracing::{info, warn};
 
 use crate::{
@@ -30,6 +30,9 @@ const POLICIES: &str = "app.kubernetes.io/part-of=lockkeeper";
 
 /// Objects that one answer to a list holds. All lists are read at once when a process starts, and what they take then it keeps.
 const PAGE: u32 = 100;
+
+/// After how long at the latest a jump of the system's clock is noticed.
+const JUMP_NOTICED: Duration = Duration::from_secs(10);
 
 /// What is watched, and how much is done at once.
 #[derive(Clone, Debug)]
@@ -79,12 +82,26 @@ async fn work(context: &Arc<Context>, concurrency: NonZeroU16) {
             // Always in this order, so that a run can be repeated.
             biased;
             () = leadership.lost() => {}
+            () = notice_jumps(context) => {}
             () = context.releases.clone().run(concurrency, |key| release::reconcile(on(context), key)) => {}
             () = context.windows.clone().run(few, |key| window::reconcile(on(context), key)) => {}
             () = context.deployments.clone().run(few, |key| orphan::reconcile(on(context), key)) => {}
             () = context.policies.clone().run(few, |key| policy::reconcile(on(context), key)) => {}
         }
         context.metrics.leader(false);
+    }
+}
+
+/// Looks at everything when the system's clock has jumped: what was to be looked at by that clock is due at another time now.
+async fn notice_jumps(context: &Context) {
+    let mut before = context.jumped();
+    loop {
+        sleep(JUMP_NOTICED).await;
+        let jumped = context.jumped();
+        if jumped != before {
+            context.touch_all();
+            before = jumped;
+        }
     }
 }
 
@@ -230,9 +247,9 @@ impl Watch {
 
     fn put(&self, context: &Context, Object(object): Object) -> Touched {
         let name = object.name_any();
-        context.cache.put(self.resource, object, context.clock.now()).unwrap_or_else(|unreadable| {
+        context.cache.put(self.resource, object, context.steady()).unwrap_or_else(|unreadable| {
             warn!(kind = ?self.resource, name, fault = unreadable.fault, "an object cannot be read and is left out");
-            context.metrics.reconciled("cache", std::time::Duration::ZERO, Err("Unreadable"));
+            context.metrics.reconciled("cache", Duration::ZERO, Err("Unreadable"));
             report(context, &unreadable);
             unreadable.touched
         })

@@ -10,6 +10,7 @@ pub mod controllers;
 pub mod events;
 #[cfg(test)]
 mod fixture;
+pub mod jump;
 pub mod leader;
 pub mod measure;
 pub mod metrics;

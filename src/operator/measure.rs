@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::{SignedDuration, Timestamp};
 use lockkeeper_adapters::{
     error::Class,
     metric::{MetricSource, NoData, Sample},
@@ -53,6 +54,7 @@ pub struct Measures {
 struct Run {
     candidate: String,
     under_way: BTreeSet<String>,
+    /// By a clock that never jumps.
     results: BTreeMap<String, Measurement>,
 }
 
@@ -62,9 +64,11 @@ impl Measures {
         Self { provider, free: Semaphore::new(QUERIES_MAX), by_release: Mutex::default() }
     }
 
-    /// What has been measured for a Release.
-    pub fn of(&self, release: &Key) -> BTreeMap<String, Measurement> {
-        self.by_release.lock().get(release).map(|run| run.results.clone()).unwrap_or_default()
+    /// What has been measured for a Release, by a clock that has jumped so far.
+    pub fn of(&self, release: &Key, jumped: SignedDuration) -> BTreeMap<String, Measurement> {
+        let mut results = self.by_release.lock().get(release).map(|run| run.results.clone()).unwrap_or_default();
+        results.values_mut().for_each(|measurement| measurement.taken = moved(measurement.taken, jumped));
+        results
     }
 
     /// Forgets what was measured for another candidate than this; `None` is at rest.
@@ -94,9 +98,11 @@ impl Measures {
             };
             let (context, release) = (context.clone(), release.clone());
             tokio::spawn(async move {
-                let answer = context.measures.measure(&context, &request).await;
+                let jumped = context.jumped();
+                let mut measurement = context.measures.measure(&context, &request).await.measurement;
+                measurement.taken = moved(measurement.taken, -jumped);
                 let policy = request.check.split_once('/').and_then(|(policy, _)| context.policy_of(&release, policy));
-                if context.measures.answered(&release, &candidate, request.check, answer.measurement) {
+                if context.measures.answered(&release, &candidate, request.check, measurement) {
                     context.releases.add(release);
                     let soon = tokio::time::Instant::now() + POLICY_FOLLOWS;
                     policy.into_iter().for_each(|policy| context.policies.add_at(policy, soon));
@@ -145,6 +151,10 @@ impl Measures {
         context.metrics.metric_query("prometheus", outcome, started.elapsed());
         (reading, trouble)
     }
+}
+
+fn moved(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(at)
 }
 
 impl Trouble {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
 use lockkeeper_api::{Release, release::Phase};
 use lockkeeper_engine::{
     plan::{Plan, WorkloadPlan},
@@ -31,19 +32,35 @@ pub fn plan(context: &Context, key: &Key, release: &Release) -> Plan {
 
 /// What is there.
 pub fn world(context: &Context, key: &Key, plan: &Plan, phase: Phase) -> World {
+    let jumped = context.jumped();
     let state = context.cache.read();
     World {
         workloads: plan
             .workloads
             .iter()
             .map(|workload| self::workload(context, &state, key, workload, phase))
+            .map(|view| told(view, jumped))
             .collect(),
         windows: windows(&state, &key.namespace, &plan.setting.operator_namespace),
         namespace_labels: state.namespaces.get(&Key::new("", &key.namespace)).cloned().unwrap_or_default(),
         decisions: state.decisions.of(key).map(|(_, decision)| decision.clone()).collect(),
         guard: context.guard(),
-        measurements: context.measures.of(key),
+        measurements: context.measures.of(key, jumped),
     }
+}
+
+/// The cache's times are by a clock that never jumps; the engine's by the system's, which has jumped so far.
+fn told(mut view: WorkloadView, jumped: SignedDuration) -> WorkloadView {
+    let moved = |at: &mut Timestamp| *at = at.saturating_add(jumped).unwrap_or(*at);
+    let authorships = view.services.values_mut().map(|service| &mut service.authorship);
+    let authorships = authorships.chain(view.deployment.as_mut().map(|deployment| &mut deployment.authorship));
+    authorships.flat_map(|authorship| &mut authorship.undone).for_each(|undone| moved(&mut undone.at));
+    view.services.values_mut().filter_map(|service| service.ready_since.as_mut()).for_each(moved);
+    for route in view.routes.values_mut() {
+        route.authorship.undone.iter_mut().for_each(|undone| moved(&mut undone.at));
+        route.accepted.iter_mut().for_each(moved);
+    }
+    view
 }
 
 /// The windows of the Release's namespace and of the operator's.

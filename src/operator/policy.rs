@@ -114,7 +114,8 @@ fn status(context: &Arc<Context>, key: &Key, entry: &PolicyEntry) -> Option<Roll
 /// The latest measurement of each check by a release that is under way.
 fn measured(context: &Context, plan: &PolicyPlan, users: &[(Key, Arc<Release>)]) -> BTreeMap<String, Measurement> {
     let mut latest: BTreeMap<String, Measurement> = BTreeMap::new();
-    for (name, measurement) in users.iter().flat_map(|(release, _)| context.measures.of(release)) {
+    let jumped = context.jumped();
+    for (name, measurement) in users.iter().flat_map(|(release, _)| context.measures.of(release, jumped)) {
         let ours = plan.checks.iter().any(|check| check.name == name);
         if ours && latest.get(&name).is_none_or(|held| held.taken < measurement.taken) {
             latest.insert(name, measurement);

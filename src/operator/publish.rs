@@ -1,13 +1,16 @@
 //! The one writer of status: of Releases, windows and policies.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
+use jiff::{SignedDuration, Timestamp};
+use json_patch::{AddOperation, PatchOperation, TestOperation, jsonptr::PointerBuf};
 use kube::{
     Api,
     api::{DynamicObject, Patch, PatchParams},
 };
 use lockkeeper_api::{Release, ReleaseStatus, names::FIELD_MANAGER};
 use parking_lot::Mutex;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::debug;
@@ -17,6 +20,7 @@ use crate::{
     backoff,
     cache::{Key, Object, Resource},
     context::Context,
+    jump,
 };
 
 /// Statuses of which only parts that are not worth a write have changed: values and times of measurements.
@@ -28,31 +32,60 @@ struct Remembered {
     uid: String,
     published: ReleaseStatus,
     current: ReleaseStatus,
+    /// How far the clock by which `current` was decided had jumped.
+    jumped: SignedDuration,
 }
 
 impl Memory {
     /// The status to go on from: ours, unless somebody else has changed the published one.
-    pub fn status<'a>(&self, key: &Key, release: &'a Release) -> Cow<'a, ReleaseStatus> {
+    pub fn status(&self, key: &Key, release: &Release, now: Timestamp, jumped: SignedDuration) -> ReleaseStatus {
         let published = published(release);
-        match self.0.lock().get(key) {
+        let (mut status, by) = match self.0.lock().get(key) {
             Some(remembered)
                 if Some(&remembered.uid) == release.metadata.uid.as_ref() && remembered.published == *published =>
             {
-                Cow::Owned(remembered.current.clone())
+                (remembered.current.clone(), remembered.jumped)
             }
-            Some(_) | None => published,
+            Some(_) | None => (published.into_owned(), jumped),
+        };
+        if jumped != by {
+            jump::shift(&mut status, jumped - by);
         }
+        jump::begun(&mut status, now);
+        status
     }
 
     /// Keeps a status that was not worth a write.
-    pub fn keep(&self, key: &Key, release: &Release, current: &ReleaseStatus) {
+    pub fn keep(&self, key: &Key, release: &Release, current: &ReleaseStatus, jumped: SignedDuration) {
         let published = published(release);
         if *current == *published {
             self.forget(key);
         } else {
             let (published, current) = (published.into_owned(), current.clone());
             let uid = release.metadata.uid.clone().unwrap_or_default();
-            self.0.lock().insert(key.clone(), Remembered { uid, published, current });
+            self.0.lock().insert(key.clone(), Remembered { uid, published, current, jumped });
+        }
+    }
+
+    /// The clock jumps, and had jumped `before` so far: what is published now is by that clock.
+    pub fn jumped<'a>(&self, releases: impl Iterator<Item = (&'a Key, &'a Arc<Release>)>, before: SignedDuration) {
+        let mut all = self.0.lock();
+        for (key, release) in releases {
+            let (published, uid) = (release.status.clone().unwrap_or_default(), release.metadata.uid.clone());
+            let own = |held: &Remembered| Some(&held.uid) == uid.as_ref() && held.published == published;
+            if !all.get(key).is_some_and(own) {
+                let (uid, current) = (uid.unwrap_or_default(), published.clone());
+                all.insert(key.clone(), Remembered { uid, published, current, jumped: before });
+            }
+        }
+    }
+
+    /// The clock has jumped, from `jumped`, while a status was on its way that is published now, as the API server shows it.
+    fn overtaken(&self, key: &Key, answer: &DynamicObject, jumped: SignedDuration) {
+        // What cannot be read is not in the cache either.
+        if let Ok(published) = ReleaseStatus::deserialize(&answer.data["status"]) {
+            let (uid, current) = (answer.metadata.uid.clone().unwrap_or_default(), published.clone());
+            self.0.lock().insert(key.clone(), Remembered { uid, published, current, jumped });
         }
     }
 
@@ -109,13 +142,14 @@ pub async fn prove(context: &Context, actor: Actor<'_>, release: &Release) -> Re
     if context.proofs.hold(key, term) {
         return Ok(());
     }
-    send(context, actor, json!([current(release.metadata.resource_version.as_deref())])).await?;
+    send(context, actor, vec![current(release.metadata.resource_version.as_deref())]).await?;
     debug!(release = %key, "it is as it was read");
     context.proofs.note(key, term);
     Ok(())
 }
 
-/// Publishes a status, if nobody has changed the Release since it was read. Gives the new resource version.
+/// Publishes a status, decided by a clock that had jumped so far, if nobody has changed the Release since it was read. Gives the new
+/// resource version.
 ///
 /// # Errors
 /// When the Release has changed, or the API server refuses.
@@ -124,12 +158,16 @@ pub async fn publish(
     key: &Key,
     release: &Release,
     status: &ReleaseStatus,
+    jumped: SignedDuration,
 ) -> Result<String, Refusal> {
     let actor = Actor { resource: Resource::Release, key, phase: Some(status.phase) };
     let term = context.leadership.term();
     let object = write(context, actor, release.metadata.resource_version.as_deref(), json!(status)).await?;
     context.proofs.note(key, term);
     context.memory.forget(key);
+    if context.jumped() != jumped {
+        context.memory.overtaken(key, &object, jumped);
+    }
     Ok(object.metadata.resource_version.unwrap_or_default())
 }
 
@@ -205,23 +243,23 @@ async fn write(
     status: Value,
 ) -> Result<DynamicObject, Refusal> {
     // A merge would keep what is not there any more; this replaces it as a whole.
-    let mut replacement = json!({"op": "add", "path": "/status"});
-    replacement["value"] = status;
-    send(context, actor, Value::Array(vec![current(resource_version), replacement])).await
+    let status = PatchOperation::Add(AddOperation { path: PointerBuf::from_tokens(["status"]), value: status });
+    send(context, actor, vec![current(resource_version), status]).await
 }
 
 /// The condition that an object is the one that was read.
-fn current(resource_version: Option<&str>) -> Value {
-    json!({"op": "test", "path": "/metadata/resourceVersion", "value": resource_version})
+fn current(resource_version: Option<&str>) -> PatchOperation {
+    let path = PointerBuf::from_tokens(["metadata", "resourceVersion"]);
+    PatchOperation::Test(TestOperation { path, value: json!(resource_version) })
 }
 
-async fn send(context: &Context, actor: Actor<'_>, patch: Value) -> Result<DynamicObject, Refusal> {
+async fn send(context: &Context, actor: Actor<'_>, patch: Vec<PatchOperation>) -> Result<DynamicObject, Refusal> {
     let Actor { resource, key, .. } = actor;
     permit(context, actor, resource, &key.name)?;
     let api: Api<Object> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource.api());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    let patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError).map_err(Refusal::of)?;
-    let Object(answer) = api.patch_status(&key.name, &params, &Patch::Json::<()>(patch)).await.map_err(Refusal::of)?;
+    let patch = Patch::Json::<()>(json_patch::Patch(patch));
+    let Object(answer) = api.patch_status(&key.name, &params, &patch).await.map_err(Refusal::of)?;
     learn(context, resource, answer.clone());
     Ok(answer)
 }

@@ -88,10 +88,11 @@ fn forget(context: &Arc<Context>, key: &Key) {
 type Failure = (String, Refusal);
 
 async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<(), Failure> {
-    let status = context.memory.status(key, release);
+    let (now, jumped) = (context.clock.now(), context.jumped());
+    let status = context.memory.status(key, release, now, jumped);
     let plan = observe::plan(context, key, release);
     let world = observe::world(context, key, &plan, status.phase);
-    let outcome = decide(&plan, &world, &status, context.clock.now());
+    let outcome = decide(&plan, &world, &status, now);
     let Outcome { status: next, publish, mut writes, events, measure, watch_pods, wake } = outcome;
     if let Some(candidate) = &next.candidate {
         Span::current().record("revision", &candidate.revision);
@@ -109,7 +110,7 @@ async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<()
     let changed = release.status.as_ref() != Some(&next);
     let proven = publish && changed;
     if proven {
-        let version = publish::publish(context, key, release, &next)
+        let version = publish::publish(context, key, release, &next, jumped)
             .await
             .map_err(|refusal| ("publish status".into(), refusal))?;
         act::rebase(&mut writes, &plan.resource_version, &version);
@@ -118,7 +119,7 @@ async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<()
         }
         context.releases.add(key.clone());
     } else {
-        context.memory.keep(key, release, &next);
+        context.memory.keep(key, release, &next, jumped);
     }
     context.metrics.release(sample::of(key, &next));
     count(context, key, &status, &next);

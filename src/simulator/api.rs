@@ -12,6 +12,7 @@ mod managed;
 mod news;
 pub mod object;
 mod patch;
+mod rumour;
 mod schema;
 mod selector;
 mod server;
@@ -31,6 +32,7 @@ pub use self::{
     news::Listener,
     object::{Key, Object},
     patch::Patch,
+    rumour::Rumour,
     schema::faults,
     selector::{Selector, selects, selects_plain, written},
     server::{Caller, Observer, Part, Preconditions, Propagation, Server, scale},

@@ -1,7 +1,7 @@
 //! Checkers: what must hold after every single write, told from the objects alone.
 //!
 //! They know what the operator publishes and what users have written, never what the operator thinks. Requests, caches and controllers take
-//! their time here; so where a promise is about what the operator knows, it is checked only once it could know ([`KNOWN_AFTER`]).
+//! their time here; so where a promise is about what the operator knows, it is checked only once it could know ([`Witness::known_after`]).
 
 mod capacity;
 mod exposure;
@@ -23,10 +23,11 @@ pub use self::{
 };
 use crate::{
     api::{Change, Server, Snapshot},
+    run::Skew,
     world::InForce,
 };
 
-/// After this time an operator whose link works has heard of a change, and what it had decided before has arrived.
+/// After this time an operator whose link and watches work has heard of a change, and what it had decided before has arrived.
 pub const KNOWN_AFTER: Duration = Duration::from_secs(1);
 
 /// A promise that was broken.
@@ -100,6 +101,10 @@ pub struct Scene<'a> {
     pub is: Traffic<'a>,
     /// What is remembered of the Release.
     pub memory: &'a watchman::Memory,
+    /// What the operators' clock says: windows open and close by it, whatever the true time is.
+    pub told: Timestamp,
+    /// Whether that clock has jumped a moment ago, so that what was decided before may just arrive.
+    pub jumped: bool,
     /// How the candidate's exposure has grown, once somebody has asked.
     growth: OnceCell<Option<exposure::Growth>>,
 }
@@ -111,6 +116,17 @@ pub trait Checker: Send {
 
     /// Looks at a change.
     fn check(&mut self, scene: &Scene<'_>) -> Option<String>;
+}
+
+/// What checkers know beside the objects.
+#[derive(Clone, Debug)]
+pub struct Witness {
+    /// By which rules requests may go.
+    pub in_force: InForce,
+    /// How wrong the operators' clock is.
+    pub skew: Skew,
+    /// After this time an operator has heard of a change.
+    pub known_after: Duration,
 }
 
 /// All checkers.
@@ -128,6 +144,6 @@ fn all() -> Vec<Box<dyn Checker>> {
 }
 
 /// Lets all checkers look at a server.
-pub fn install(server: &mut Server, report: &Report, in_force: &InForce) {
-    server.observe(watchman::Watchman::new(report.clone(), in_force.clone(), all()));
+pub fn install(server: &mut Server, report: &Report, witness: Witness) {
+    server.observe(watchman::Watchman::new(report.clone(), witness, all()));
 }

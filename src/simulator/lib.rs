@@ -66,8 +66,6 @@
 //! Names and times of events come from the system's clock (kube's recorder takes them there), so the trace leaves them out. `tokio::select!` without `biased`
 //! would be random in a way that no seed reaches: the operator's selects are biased for that. So would the order in which tokio's
 //! `watch` channel wakes those who wait for it: the server has `api/news.rs` instead.
-//!
-//! Random weather (`tests/sim`) leaves out clocks that jump.
 
 pub mod api;
 pub mod check;

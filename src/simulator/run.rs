@@ -8,7 +8,7 @@ mod sim;
 mod trace;
 
 pub use self::{
-    clock::{BEGINNING, virtual_clock},
+    clock::{BEGINNING, Skew, virtual_clock},
     many::{Failure, many},
     operator::{Leads, Operator, PLATFORM, Setup, rendered_policies},
     sim::{Late, Plot, Sim},

@@ -28,7 +28,7 @@ pub use self::{
     garbage::GarbageCollector,
     gateway::{Gateway, InForce},
     kubelet::Kubelet,
-    metric::{Source, Truth, by_image},
+    metric::{Source, Spoken, Truth, by_image},
     replica_set::ReplicaSetController,
     script::{Act, Script, When},
 };

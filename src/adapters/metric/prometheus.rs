@@ -29,6 +29,15 @@ impl Prometheus {
         Self { endpoint: self.endpoint.with_credentials(credentials), ..self }
     }
 
+    /// What the server at `endpoint` has said with this status, content type and body: for whoever plays such a server.
+    ///
+    /// # Errors
+    /// As [`MetricSource::measure`] of such an answer.
+    pub fn understand(endpoint: &Endpoint, status: u16, content_type: &str, body: &[u8]) -> Result<Measurement, Error> {
+        let is_html = content_type.starts_with("text/html");
+        read_answer(status, is_html, body.to_vec()).map_err(|fault| Error::new(endpoint, fault))
+    }
+
     async fn query(&self, query: &str) -> Result<Measurement, Error> {
         let timeout = format!("{}ms", self.client.limits().total.as_millis());
         let form = [

@@ -58,6 +58,18 @@ fn the_samples_are_played_in_a_fresh_clone() {
 }
 
 #[test]
+fn the_readme_shows_what_is_printed() {
+    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
+    let (_, chapter) = readme.split_once("The end of one:").unwrap();
+    let shown = chapter.split("```").nth(1).unwrap();
+    let printed = text(&over_samples("simulate", &START).stdout);
+    assert!(shown.lines().count() >= 5);
+    for line in shown.lines() {
+        assert!(printed.contains(line), "the README shows {line:?}, printed is\n{printed}");
+    }
+}
+
+#[test]
 fn every_scenario_of_the_samples_ends_as_it_says() {
     let mut played = 0;
     for entry in fs::read_dir(repository().join("config/samples/scenarios")).unwrap() {

@@ -1,4 +1,5 @@
 mod faults;
+mod limits;
 mod measured;
 mod properties;
 mod verdict;

@@ -340,10 +340,11 @@ impl Run<'_> {
         let mut workloads = Vec::new();
         for (part, view) in wanted.workloads.iter().zip(&self.world.workloads) {
             let deployment = view.deployment.as_ref()?;
-            let own = view.replica_sets.iter().find(|rs| rs.controlled && rs.digest == deployment.digest)?;
-            if !rolled_out(deployment) {
-                return None;
-            }
+            let rolled_out = || {
+                let own = |rs: &&ReplicaSetView| rs.controlled && rs.digest == deployment.digest;
+                view.replica_sets.iter().find(own).filter(|_| rolled_out(deployment))
+            };
+            let own = rolled_out().or_else(|| kept_by_pause(view, deployment))?;
             workloads.push(WorkloadRevision { hash: own.hash.clone(), digest: own.version.clone(), ..part.clone() });
         }
         Some(workloads)
@@ -415,6 +416,15 @@ fn rolled_out(deployment: &DeploymentView) -> bool {
         && deployment.updated == deployment.replicas
         && deployment.available >= deployment.replicas
         && deployment.status_replicas == deployment.replicas
+}
+
+/// The one ReplicaSet that runs while a pause keeps another template from being rolled out: a Release was deleted mid-way, and has come again.
+fn kept_by_pause<'a>(view: &'a WorkloadView, deployment: &DeploymentView) -> Option<&'a ReplicaSetView> {
+    let mut active = view.replica_sets.iter().filter(|rs| rs.controlled && rs.replicas > 0);
+    let own = active.next().filter(|_| active.next().is_none())?;
+    let whole = deployment.replicas > 0 && own.replicas == deployment.replicas && own.available >= own.replicas;
+    let kept = deployment.paused && deployment.current && own.digest != deployment.digest && !own.deleting;
+    (whole && kept).then_some(own)
 }
 
 /// What the Deployment's controller has put, with all its pods or nearly so, in the place of the version that is recorded.

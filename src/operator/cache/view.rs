@@ -55,7 +55,7 @@ impl DeploymentEntry {
 #[derive(Clone, Debug)]
 pub struct ReplicaSetEntry {
     /// What is kept.
-    pub view: Compact<ReplicaSetView>,
+    pub view: Kept,
     /// Name of the Deployment that it refers to as owner.
     pub deployment: Option<String>,
     /// UID of that Deployment.
@@ -66,6 +66,25 @@ pub struct ReplicaSetEntry {
     pub release: Option<String>,
     /// The template, if it has replicas or is ours.
     pub template: Option<Template>,
+}
+
+/// What is kept of a ReplicaSet.
+#[derive(Clone, Debug)]
+pub enum Kept {
+    /// The view itself, of one that has replicas or is ours: every look at its Release reads it.
+    Whole(Box<ReplicaSetView>),
+    /// Of a former version.
+    Compact(Compact<ReplicaSetView>),
+}
+
+impl Kept {
+    /// The view.
+    pub fn get(&self) -> ReplicaSetView {
+        match self {
+            Self::Whole(view) => (**view).clone(),
+            Self::Compact(view) => view.get(),
+        }
+    }
 }
 
 /// A saved template.
@@ -155,32 +174,34 @@ pub fn replica_set(object: &DynamicObject, before: Option<&ReplicaSetEntry>) -> 
         Some(same) => (same.digest, same.version),
         None => (template_digest(template), version_digest(template)),
     };
+    let live = replicas > 0 || role.is_some();
+    let view = ReplicaSetView {
+        name: text(&metadata.name),
+        uid: text(&metadata.uid),
+        resource_version: text(&metadata.resource_version),
+        deleting: metadata.deletion_timestamp.is_some(),
+        controlled: false,
+        role,
+        borrowed: metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(BORROWED)),
+        hash: spec["selector"]["matchLabels"][POD_TEMPLATE_HASH].as_str().unwrap_or_default().into(),
+        labels,
+        template_labels: strings(&template["metadata"]["labels"]),
+        digest,
+        version,
+        images: images(&template["spec"]),
+        template: None,
+        replicas,
+        existing: if is_current(metadata, status) { counted } else { counted.max(replicas) },
+        available: number(&status["availableReplicas"]).unwrap_or_default(),
+        created: metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+    };
     ReplicaSetEntry {
         deployment: owner.map(|owner| owner.name.clone()),
         deployment_uid: owner.map(|owner| owner.uid.clone()),
         controlled: owner.is_some_and(|owner| owner.controller == Some(true)),
-        release: labels.get(RELEASE).cloned(),
-        template: (replicas > 0 || role.is_some()).then_some(held),
-        view: Compact::new(&ReplicaSetView {
-            name: text(&metadata.name),
-            uid: text(&metadata.uid),
-            resource_version: text(&metadata.resource_version),
-            deleting: metadata.deletion_timestamp.is_some(),
-            controlled: false,
-            role,
-            borrowed: metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(BORROWED)),
-            hash: spec["selector"]["matchLabels"][POD_TEMPLATE_HASH].as_str().unwrap_or_default().into(),
-            labels,
-            template_labels: strings(&template["metadata"]["labels"]),
-            digest,
-            version,
-            images: images(&template["spec"]),
-            template: None,
-            replicas,
-            existing: if is_current(metadata, status) { counted } else { counted.max(replicas) },
-            available: number(&status["availableReplicas"]).unwrap_or_default(),
-            created: metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
-        }),
+        release: view.labels.get(RELEASE).cloned(),
+        template: live.then_some(held),
+        view: if live { Kept::Whole(Box::new(view)) } else { Kept::Compact(Compact::new(&view)) },
     }
 }
 

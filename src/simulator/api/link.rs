@@ -1,17 +1,21 @@
 //! Networks between clients and the server: delays, faults, and ends.
 
 use std::{
-    future::pending,
+    future::{Future, pending, poll_fn},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
+    task::Poll,
     time::Duration,
 };
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use super::{Call, Status};
+use super::{Call, Rumour, Status, rumour::Delivery};
+use crate::check::KNOWN_AFTER;
 
 /// What becomes of a request on its way.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,7 +71,13 @@ struct Line {
     fault: Mutex<Option<Box<dyn Fault>>>,
     /// How much longer news may take on top, in milliseconds: a cache that is behind.
     lag: AtomicU64,
+    rumour: Mutex<Rumour>,
     guard: Mutex<Option<Guard>>,
+    /// How often anything of the process at its end has gone on, and at which time it dies.
+    polls: AtomicU64,
+    dies_at_poll: AtomicU64,
+    /// The request that was long on its way, and until when what follows from it may arrive.
+    late: Mutex<Option<(Timestamp, Instant)>>,
 }
 
 /// Looks at each request, whatever becomes of it.
@@ -92,7 +102,11 @@ impl Link {
             random: Mutex::new(random),
             fault: Mutex::new(None),
             lag: AtomicU64::new(0),
+            rumour: Mutex::default(),
             guard: Mutex::new(None),
+            polls: AtomicU64::new(0),
+            dies_at_poll: AtomicU64::new(u64::MAX),
+            late: Mutex::default(),
         }))
     }
 
@@ -117,6 +131,28 @@ impl Link {
         self.0.killed.notified().await;
     }
 
+    /// The process dies when it would go on for the time of this number, from wherever it awaits something.
+    pub fn die_at_poll(&self, poll: u64) {
+        self.0.dies_at_poll.store(poll, Relaxed);
+    }
+
+    /// How often anything of the process has gone on.
+    pub fn polls(&self) -> u64 {
+        self.0.polls.load(Relaxed)
+    }
+
+    /// A part of the process: it goes on as long as that lives.
+    pub fn part<F: Future>(&self, part: F) -> impl Future<Output = F::Output> + use<F> {
+        let (link, mut part) = (self.clone(), Box::pin(part));
+        poll_fn(move |context| {
+            let poll = link.0.polls.fetch_add(1, Relaxed);
+            if poll == link.0.dies_at_poll.load(Relaxed) {
+                link.cut();
+            }
+            if link.0.cut.load(Relaxed) { Poll::Pending } else { part.as_mut().poll(context) }
+        })
+    }
+
     /// How long the next message takes.
     pub(super) fn latency(&self) -> Duration {
         let (from, to) = self.0.milliseconds;
@@ -126,6 +162,22 @@ impl Link {
     /// From now on each watch tells its news up to so much later, each for itself.
     pub fn set_lag(&self, most: Duration) {
         self.0.lag.store(u64::try_from(most.as_millis()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// From now on news of watches travels like this.
+    pub fn set_rumour(&self, rumour: Rumour) {
+        *self.0.rumour.lock() = rumour;
+    }
+
+    /// How the next news of a watch arrives.
+    pub(super) fn delivery(&self) -> Delivery {
+        self.0.rumour.lock().draw(&mut self.0.random.lock())
+    }
+
+    /// How far the replica is behind that answers a list, or the first look of a watch.
+    pub(super) fn behind(&self) -> Duration {
+        let old = u64::try_from(self.0.rumour.lock().old.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(if old == 0 { 0 } else { self.0.random.lock().u64(0..=old) })
     }
 
     /// How long the next news of a watch takes.
@@ -140,6 +192,16 @@ impl Link {
         if self.0.cut.load(Relaxed) {
             pending::<()>().await;
         }
+    }
+
+    /// A request of this time was long on its way: it, and what was decided with it, arrives from now on for a moment.
+    pub(super) fn delayed(&self, asked: Timestamp) {
+        *self.0.late.lock() = Some((asked, Instant::now() + KNOWN_AFTER));
+    }
+
+    /// When that which arrives now was decided, if that may be long ago.
+    pub(super) fn asked(&self) -> Option<Timestamp> {
+        self.0.late.lock().filter(|(_, until)| Instant::now() < *until).map(|(asked, _)| asked)
     }
 
     /// Requests that were sent so far.

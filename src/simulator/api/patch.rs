@@ -4,6 +4,7 @@ mod strategic;
 
 use std::borrow::Cow;
 
+use json_patch::{AddOperation, PatchOperation, TestOperation, jsonptr::PointerBuf};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -51,9 +52,12 @@ impl Patch {
                 };
                 for operation in operations {
                     let operation = lenient(&changed, operation);
-                    let operation =
-                        json_patch::PatchOperation::deserialize(&*operation).map_err(|_| Status::rejected_patch())?;
-                    json_patch::patch(&mut changed, &[operation]).map_err(|_| Status::rejected_patch())?;
+                    let operation = match usual(&operation) {
+                        Some(operation) => operation,
+                        None => PatchOperation::deserialize(&*operation).map_err(|_| Status::rejected_patch())?,
+                    };
+                    // What is changed so far is thrown away with the error.
+                    json_patch::patch_unsafe(&mut changed, &[operation]).map_err(|_| Status::rejected_patch())?;
                 }
             }
             Self::Merge(patch) => merge(&mut changed, patch),
@@ -87,6 +91,17 @@ fn lenient<'a>(object: &Value, operation: &'a Value) -> Cow<'a, Value> {
         return Cow::Owned(operation);
     }
     Cow::Borrowed(operation)
+}
+
+/// The operations that most patches are made of. The library reads one by way of a copy, because its kind may come last.
+fn usual(operation: &Value) -> Option<PatchOperation> {
+    let path = PointerBuf::parse(operation["path"].as_str()?).ok()?;
+    let value = operation.get("value")?;
+    match operation["op"].as_str()? {
+        "add" => Some(PatchOperation::Add(AddOperation { path, value: value.clone() })),
+        "test" => Some(PatchOperation::Test(TestOperation { path, value: value.clone() })),
+        _ => None,
+    }
 }
 
 /// A merge patch, RFC 7396.

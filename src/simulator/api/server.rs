@@ -101,6 +101,11 @@ impl Server {
         &self.store
     }
 
+    /// What happens now was asked for at this time; none: now.
+    pub fn late(&mut self, asked: Option<Timestamp>) {
+        self.store.asked(asked);
+    }
+
     /// Forgets the history.
     pub fn compact(&mut self) {
         self.store.compact();

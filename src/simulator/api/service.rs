@@ -123,9 +123,12 @@ impl Service {
         match disposition {
             Disposition::Pass => Ok(self.answer(method, call, body)),
             Disposition::Delay(time) => {
+                let asked = self.shared.clock().now();
                 sleep(time).await;
+                self.link.delayed(asked);
                 let answer = self.answer(method, call, body);
                 sleep(time).await;
+                self.link.delayed(asked);
                 Ok(answer)
             }
             Disposition::Refuse(status, again) => {
@@ -140,12 +143,18 @@ impl Service {
                 sleep(after).await;
                 Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time").into())
             }
+            Disposition::Cut if matches!(call.verb, Verb::Watch { .. }) => {
+                self.answer(method, call, body);
+                Ok(Response::new(StreamBody::new(stream::iter([Err(reset())])).boxed_unsync()))
+            }
+            Disposition::Truncate if matches!(call.verb, Verb::Watch { .. }) => {
+                self.answer(method, call, body);
+                Ok(reply(200, &b"{\"type\":\"ADDED\",\"obj"[..]))
+            }
             Disposition::Cut => {
                 let sent = self.answer(method, call, body).into_body().collect().await?.to_bytes();
                 let half = Ok(Frame::data(sent.slice(..sent.len() / 2)));
-                let end =
-                    Err(BoxError::from(std::io::Error::new(std::io::ErrorKind::ConnectionReset, "connection reset")));
-                Ok(Response::new(StreamBody::new(stream::iter([half, end])).boxed_unsync()))
+                Ok(Response::new(StreamBody::new(stream::iter([half, Err(reset())])).boxed_unsync()))
             }
             Disposition::Truncate => {
                 let sent = self.answer(method, call, body).into_body().collect().await?.to_bytes();
@@ -163,7 +172,9 @@ impl Service {
 
     fn answer(&self, method: &str, call: Call, body: &Bytes) -> Answer {
         let place = format!("{} {} {}", call.verb.word(), call.key, call.subresource);
+        self.shared.lock().late(self.link.asked());
         let answer = self.perform(call);
+        self.shared.lock().late(None);
         let (code, sent) = match &answer {
             Ok(Done::Object(code, json)) => (*code, json.clone()),
             Ok(Done::Stream(_)) => (200, Bytes::new()),
@@ -210,13 +221,13 @@ impl Service {
         let mut server = self.shared.lock();
         let object = match call.verb {
             Verb::Get => server.get(&key)?,
-            Verb::List(selector) => return Ok(list(&server, &scope(selector))),
+            Verb::List(selector) => return Ok(list(&server, &scope(selector), self.link.behind())),
             Verb::Watch { selector, from, seconds, initial } => {
                 drop(server);
                 let time = Duration::from_secs(seconds);
                 let events =
                     watch::events(self.shared.clone(), self.link.clone(), scope(selector), from, time, initial);
-                let body = StreamBody::new(events.map(|event| event.map_err(never))).boxed_unsync();
+                let body = StreamBody::new(events.map(|event| event.map_err(BoxError::from))).boxed_unsync();
                 return Ok(Done::Stream(Response::new(body)));
             }
             Verb::Create(object) => {
@@ -259,20 +270,25 @@ enum Done {
     Stream(Answer),
 }
 
+fn reset() -> BoxError {
+    std::io::Error::new(std::io::ErrorKind::ConnectionReset, "connection reset").into()
+}
+
 fn never(infallible: Infallible) -> BoxError {
     match infallible {}
 }
 
-fn list(server: &Server, scope: &watch::Scope) -> Done {
+fn list(server: &Server, scope: &watch::Scope, behind: Duration) -> Done {
     let kind = scope.key.kind;
+    let (objects, version) = scope.list(server, behind);
     let mut text = format!(
         "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{{\"resourceVersion\":\"{}\"}},\"items\":[",
         kind.served().kind,
         kind.api_version(),
-        server.store().version()
+        version
     )
     .into_bytes();
-    for (index, object) in scope.list(server).enumerate() {
+    for (index, object) in objects.iter().enumerate() {
         if index > 0 {
             text.push(b',');
         }
@@ -322,6 +338,6 @@ impl tower::Service<Request<Body>> for Service {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        self.clone().serve(request).boxed()
+        self.link.part(self.clone().serve(request)).boxed()
     }
 }

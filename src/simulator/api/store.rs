@@ -52,6 +52,8 @@ pub struct Change {
     pub version: u64,
     /// When.
     pub at: Timestamp,
+    /// When it was asked for, where the request was long on its way.
+    pub asked: Timestamp,
     /// Which object.
     pub key: Key,
     /// Who has changed it.
@@ -72,6 +74,7 @@ const FIRST: u64 = 100;
 pub struct Store {
     objects: Snapshot,
     version: u64,
+    asked: Option<Timestamp>,
     history: BTreeMap<Kind, History>,
     /// Tells of changes of any kind; each history has a channel of its own, too, so that watches wake for what concerns them only.
     changed: News,
@@ -90,6 +93,7 @@ impl Default for Store {
         Self {
             objects: Snapshot::default(),
             version: FIRST,
+            asked: None,
             history: Kind::ALL
                 .into_iter()
                 .map(|kind| (kind, History { compacted: FIRST, ..History::default() }))
@@ -110,6 +114,11 @@ impl Store {
         self.version
     }
 
+    /// From now on changes were asked for at this time; none: when they are made.
+    pub fn asked(&mut self, at: Option<Timestamp>) {
+        self.asked = at;
+    }
+
     /// Tells of each change.
     pub fn subscribe(&self) -> Listener {
         self.changed.listen()
@@ -124,7 +133,16 @@ impl Store {
     pub fn put(&mut self, key: &Key, value: Value, by: &Arc<str>, at: Timestamp) -> Change {
         let object = self.stamp(value);
         let before = Arc::make_mut(&mut self.objects.0).insert(Arc::new(key.clone()), object.clone());
-        self.record(Change { version: self.version, at, key: key.clone(), by: by.clone(), before, object, gone: false })
+        self.record(Change {
+            version: self.version,
+            at,
+            asked: self.asked.unwrap_or(at),
+            key: key.clone(),
+            by: by.clone(),
+            before,
+            object,
+            gone: false,
+        })
     }
 
     /// Removes an object, if it is there; `last` is what it was at its end, where that is not what is stored.
@@ -132,7 +150,16 @@ impl Store {
         let before = Arc::make_mut(&mut self.objects.0).remove(key)?;
         let object = self.stamp(last.unwrap_or_else(|| before.value().clone()));
         let (version, before) = (self.version, Some(before));
-        Some(self.record(Change { version, at, key: key.clone(), by: by.clone(), before, object, gone: true }))
+        Some(self.record(Change {
+            version,
+            at,
+            asked: self.asked.unwrap_or(at),
+            key: key.clone(),
+            by: by.clone(),
+            before,
+            object,
+            gone: true,
+        }))
     }
 
     fn stamp(&mut self, mut value: Value) -> Arc<Object> {
@@ -149,6 +176,11 @@ impl Store {
         change
     }
 
+    /// Everything that has ever happened to a kind, whatever clients may still ask for.
+    pub fn history(&self, kind: Kind) -> &[Change] {
+        self.history.get(&kind).map_or(&[], |history| &history.changes)
+    }
+
     /// What has happened to a kind after this version.
     ///
     /// # Errors
@@ -158,15 +190,39 @@ impl Store {
         if version < history.compacted {
             return Err(Status::expired(version, history.compacted));
         }
+        if history.changes.last().is_none_or(|last| last.version <= version) {
+            return Ok(&[]);
+        }
         let from = history.changes.partition_point(|change| change.version <= version);
         Ok(history.changes.get(from..).unwrap_or_default())
+    }
+
+    /// The objects of a kind as they were so long ago, and the version that a list of then has; not longer ago than is remembered.
+    pub fn past(&self, kind: Kind, until: Timestamp) -> (Vec<(Key, Arc<Object>)>, u64) {
+        let named = self.objects.named(kind).map(|(key, object)| (key.clone(), object.clone()));
+        let mut objects: BTreeMap<Key, Arc<Object>> = named.collect();
+        let Some(history) = self.history.get(&kind) else { return (Vec::new(), self.version) };
+        let known = |change: &Change| change.at <= until || change.version <= history.compacted;
+        let from = history.changes.partition_point(known);
+        let later = history.changes.get(from..).unwrap_or_default();
+        for change in later.iter().rev() {
+            match &change.before {
+                Some(before) => objects.insert(change.key.clone(), before.clone()),
+                None => objects.remove(&change.key),
+            };
+        }
+        let version = match (later.is_empty(), from.checked_sub(1)) {
+            (true, _) => self.version,
+            (false, Some(last)) => history.changes.get(last).map_or(history.compacted, |change| change.version),
+            (false, None) => history.compacted,
+        };
+        (objects.into_iter().collect(), version)
     }
 
     /// Forgets what has happened so far, as etcd does after a while: whoever comes with an older version has to list again.
     pub fn compact(&mut self) {
         for history in self.history.values_mut() {
             history.compacted = self.version;
-            history.changes.clear();
             history.changed.tell();
         }
     }

@@ -1,13 +1,17 @@
 //! Watches as streaming bodies.
 
-use std::{collections::VecDeque, convert::Infallible, time::Duration};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use futures::{Stream, stream};
 use hyper::body::{Bytes, Frame};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Change, Key, Link, Object, Selector, Server, Shared, Status, news::Listener};
+use super::{
+    Change, Key, Link, Object, Selector, Server, Shared, Status,
+    news::Listener,
+    rumour::{Delivery, merge},
+};
 
 /// What a watch is about.
 #[derive(Clone, Debug)]
@@ -25,10 +29,16 @@ impl Scope {
             && self.selector.matches(object)
     }
 
-    /// The objects that are in it now.
-    pub fn list<'a>(&'a self, server: &'a Server) -> impl Iterator<Item = &'a std::sync::Arc<Object>> {
-        let objects = server.store().objects().named(self.key.kind);
-        objects.filter(|(key, object)| self.covers(key, object)).map(|(_, object)| object)
+    /// The objects that are in it, as a replica that is so far behind knows them, and the version of that.
+    pub fn list(&self, server: &Server, behind: Duration) -> (Vec<Arc<Object>>, u64) {
+        let store = server.store();
+        if behind.is_zero() {
+            let objects = store.objects().named(self.key.kind).filter(|(key, object)| self.covers(key, object));
+            return (objects.map(|(_, object)| object.clone()).collect(), store.version());
+        }
+        let (objects, version) = store.past(self.key.kind, server.now - behind);
+        let objects = objects.into_iter().filter(|(key, object)| self.covers(key, object));
+        (objects.map(|(_, object)| object).collect(), version)
     }
 
     /// An event as this watch tells it, if it does: an object that leaves the selection is gone for it, and one that enters is new.
@@ -59,6 +69,18 @@ fn line(kind: &str, object: &[u8]) -> Bytes {
     line.into()
 }
 
+/// The longest that a replica takes to catch up.
+const CATCHES_UP: Duration = Duration::from_millis(800);
+
+/// How a watch ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// As it should.
+    Closed,
+    /// The connection breaks.
+    Broken,
+}
+
 /// A watch that goes on.
 struct Watching {
     shared: Shared,
@@ -68,7 +90,9 @@ struct Watching {
     until: Instant,
     changed: Listener,
     ready: VecDeque<Bytes>,
-    over: bool,
+    /// Until when its replica is behind.
+    behind: Instant,
+    over: Option<End>,
 }
 
 /// The events after a resource version, or, without one, everything that there is and then its changes.
@@ -79,44 +103,61 @@ pub(super) fn events(
     from: Option<u64>,
     time: Duration,
     initial: bool,
-) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Send {
+) -> impl Stream<Item = io::Result<Frame<Bytes>>> + Send {
+    let behind = link.behind();
     let (changed, version, expired, mut ready) = {
         let server = shared.lock();
         let mut ready = VecDeque::new();
         let expired = from.and_then(|from| server.store().since(scope.key.kind, from).err());
+        let mut version = server.store().version();
         if from.is_none() {
-            ready.extend(scope.list(&server).map(|object| line("ADDED", &object.json())));
+            let (objects, of) = scope.list(&server, behind);
+            ready.extend(objects.iter().map(|object| line("ADDED", &object.json())));
+            version = of;
         }
         ready.extend(expired.as_ref().map(gone));
-        (server.store().subscribe_to(scope.key.kind), server.store().version(), expired.is_some(), ready)
+        (server.store().subscribe_to(scope.key.kind), version, expired.is_some(), ready)
     };
     if initial {
         ready.push_back(bookmark(&scope, version, true));
     }
     let until = Instant::now() + time;
+    let behind = Instant::now() + behind.min(CATCHES_UP);
     let at = from.unwrap_or(version);
-    let watching = Watching { shared, link, scope, at, until, changed, ready, over: expired };
+    let over = expired.then_some(End::Closed);
+    let watching = Watching { shared, link, scope, at, until, changed, ready, behind, over };
     stream::unfold(watching, |mut watching| async move {
-        watching.next().await.map(|bytes| (Ok(Frame::data(bytes)), watching))
+        watching.next().await.map(|bytes| (bytes.map(Frame::data), watching))
     })
 }
 
 impl Watching {
-    async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self) -> Option<io::Result<Bytes>> {
         loop {
             if let Some(bytes) = self.ready.pop_front() {
-                return Some(bytes);
+                return Some(Ok(bytes));
             }
-            if self.over {
-                return None;
+            match self.over {
+                Some(End::Closed) => return None,
+                Some(End::Broken) => {
+                    self.over = Some(End::Closed);
+                    return Some(Err(io::Error::new(io::ErrorKind::ConnectionReset, "connection reset")));
+                }
+                None => {}
+            }
+            if self.behind > Instant::now() {
+                sleep_until(self.behind).await;
             }
             self.gather();
+            if self.over == Some(End::Broken) {
+                continue;
+            }
             if self.ready.is_empty() {
                 tokio::select! {
                     biased;
                     () = self.changed.changed() => {}
                     () = sleep_until(self.until) => {
-                        self.over = true;
+                        self.over = Some(End::Closed);
                         self.ready.push_back(bookmark(&self.scope, self.at, false));
                     }
                 }
@@ -132,18 +173,35 @@ impl Watching {
         self.changed.catch_up();
         let server = self.shared.lock();
         match server.store().since(self.scope.key.kind, self.at) {
-            Ok(changes) => {
-                let mut all = Vec::new();
-                for change in changes {
-                    self.at = change.version;
-                    all.extend_from_slice(&self.scope.event(change).unwrap_or_default());
-                }
+            Ok([]) => {}
+            Ok(changes @ [.., last]) => {
+                let told = |changes: &[Change]| {
+                    let lines = changes.iter().filter_map(|change| self.scope.event(change));
+                    lines.fold(Vec::new(), |all, line| [all, line.into()].concat())
+                };
+                let delivery = self.link.delivery();
+                let all = match delivery {
+                    Delivery::Lost => {
+                        self.over = Some(End::Broken);
+                        return;
+                    }
+                    Delivery::Expired => {
+                        self.over = Some(End::Closed);
+                        let expired = Status::expired(self.at, last.version);
+                        self.ready.push_back(gone(&expired));
+                        return;
+                    }
+                    Delivery::Plain => told(changes),
+                    Delivery::Twice => told(changes).repeat(2),
+                    Delivery::Merged => told(&merge(changes)),
+                };
+                self.at = last.version;
                 if !all.is_empty() {
                     self.ready.push_back(all.into());
                 }
             }
             Err(expired) => {
-                self.over = true;
+                self.over = Some(End::Closed);
                 self.ready.push_back(gone(&expired));
             }
         }

@@ -2,7 +2,7 @@
 
 use lockkeeper_api::names::POD_TEMPLATE_HASH;
 
-use super::{Author, Checker, KNOWN_AFTER, Scene, traffic::serves};
+use super::{Author, Checker, Scene, traffic::serves};
 use crate::api::Kind;
 
 /// S7: no pod of the version that stays is killed.
@@ -29,7 +29,7 @@ impl Checker for Killed {
         // What was decided before the promotion or the rollback began: a ReplicaSet's controller ends pods a moment after the write that made it
         // smaller, and by then a person may have asked for the version that was to shrink.
         let turned = promoting == Some(hash) || work.phase() == "RollingBack";
-        if turned && earlier.is_some_and(|(name, at)| name == set && change.at < *at + KNOWN_AFTER) {
+        if turned && earlier.is_some_and(|(name, at)| name == set && change.at < *at + scene.memory.known_after) {
             return None;
         }
         let stays = [stable, promoting].contains(&Some(hash)) && scene.was.stands(hash);

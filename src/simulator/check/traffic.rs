@@ -52,10 +52,11 @@ impl<'a> Traffic<'a> {
         self.work.find(self.objects).map_or(0, |deployment| deployment["spec"]["replicas"].as_i64().unwrap_or(1))
     }
 
-    /// Whether a version has its Deployment and its ReplicaSet still; without them its pods are about to go.
+    /// Whether a version has its Deployment and its ReplicaSet still, and both belong together; without them its pods are about to go.
     pub fn stands(&self, hash: &str) -> bool {
-        self.work.find(self.objects).is_some()
-            && self.get(Kind::ReplicaSet, &format!("{}-{hash}", self.work.deployment())).is_some()
+        let Some(deployment) = self.work.find(self.objects) else { return false };
+        let set = self.get(Kind::ReplicaSet, &format!("{}-{hash}", self.work.deployment()));
+        set.is_some_and(|set| set.owners().len() == 0 || set.owners().any(|owner| owner == deployment.uid()))
     }
 
     /// Ready pods of a version.

@@ -1,20 +1,19 @@
 //! Lets every checker look at every change, and remembers what they need to know of the past.
 
-use std::{cell::OnceCell, collections::BTreeMap};
+use std::{cell::OnceCell, collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use lockkeeper_api::names::RESTARTED_AT;
+use lockkeeper_api::names::{RELEASE, RESTARTED_AT};
 use serde_json::Value;
 
-use super::{Author, Checker, KNOWN_AFTER, Report, Scene, Traffic, Violation, Work, traffic::serves};
-use crate::{
-    api::{Change, Key, Kind, Observer, Snapshot, object::list},
-    world::InForce,
-};
+use super::{Author, Checker, Report, Scene, Traffic, Violation, Witness, Work, traffic::serves};
+use crate::api::{Change, Key, Kind, Observer, Snapshot, object::list};
 
 /// What is remembered of a Release.
 #[derive(Debug, Default)]
 pub struct Memory {
+    /// After this time the operator has heard of a change.
+    pub known_after: Duration,
     /// The hashes of each revision that it has ever named, by workload.
     pub revisions: BTreeMap<String, Vec<String>>,
     /// Others have taken pods, Services or routes away, or changed them, and it is not mended yet.
@@ -35,30 +34,32 @@ pub struct Memory {
 impl Memory {
     /// Whether the operator may not have heard yet of what others want.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
-        self.changed.is_some_and(|changed| now < changed + KNOWN_AFTER)
+        self.changed.is_some_and(|changed| now < changed + self.known_after)
     }
 
     /// Whether the operator may not have heard yet that the stable version has ready pods again.
     pub fn was_bare(&self, now: Timestamp) -> bool {
-        self.bare.is_some_and(|bare| now < bare + KNOWN_AFTER)
+        self.bare.is_some_and(|bare| now < bare + self.known_after)
     }
 }
 
 /// The checkers at work.
 pub struct Watchman {
     report: Report,
-    in_force: InForce,
+    witness: Witness,
     checkers: Vec<Box<dyn Checker>>,
     memories: BTreeMap<Key, Memory>,
 }
 
 impl Watchman {
-    pub(super) fn new(report: Report, in_force: InForce, checkers: Vec<Box<dyn Checker>>) -> Self {
-        Self { report, in_force, checkers, memories: BTreeMap::new() }
+    pub(super) fn new(report: Report, witness: Witness, checkers: Vec<Box<dyn Checker>>) -> Self {
+        Self { report, witness, checkers, memories: BTreeMap::new() }
     }
 
     fn remember(&mut self, change: &Change, author: Author, release: &Key, works: &[Work]) {
-        let memory = self.memories.entry(release.clone()).or_default();
+        let known_after = self.witness.known_after;
+        let fresh = || Memory { known_after, ..Memory::default() };
+        let memory = self.memories.entry(release.clone()).or_insert_with(fresh);
         if change.key == *release {
             for part in ["stable", "candidate", "previous"] {
                 let revision = &change.object["status"][part];
@@ -118,19 +119,22 @@ impl Watchman {
         work: &Work,
     ) {
         let Some(memory) = self.memories.get_mut(release) else { return };
-        let in_force = self.in_force.lock();
+        let in_force = self.witness.in_force.lock();
         let (was, is) = (Traffic::new(before, &in_force, work), Traffic::new(after, &in_force, work));
         if memory.hurt && author != Author::Other && is.starved().is_none() && was.starved().is_none() {
             // Whoever has not heard yet that it is mended may still act as if it were not.
             let mended = *memory.mended.get_or_insert(change.at);
-            memory.hurt = change.at < mended + KNOWN_AFTER;
+            memory.hurt = change.at < mended + memory.known_after;
         } else {
             memory.mended = None;
         }
         if work.hash("stable").is_some_and(|stable| was.ready(stable) == 0) || was.unserved() {
             memory.bare = Some(change.at);
         }
-        let scene = Scene { change, author, objects: after, work, was, is, memory, growth: OnceCell::new() };
+        let told = change.at + self.witness.skew.ahead();
+        let jumped = self.witness.skew.jumped().is_some_and(|at| change.at < at + self.witness.known_after);
+        let scene =
+            Scene { change, author, objects: after, work, was, is, memory, told, jumped, growth: OnceCell::new() };
         for checker in &mut self.checkers {
             if let Some(what) = checker.check(&scene) {
                 let what = format!("{}: {what}", work.title());
@@ -154,6 +158,9 @@ fn disturbs(change: &Change) -> bool {
         // That it is paused with a new version is the hold policy's doing.
         || (before["spec"]["paused"] == true && change.object["spec"]["paused"] != true)
         || restarted(before) != restarted(&change.object)
+        // What nobody manages yet, nobody holds.
+        || (before["metadata"]["annotations"][RELEASE].is_null()
+            && before["spec"]["template"] != change.object["spec"]["template"])
 }
 
 impl Observer for Watchman {

@@ -117,13 +117,13 @@ impl Operator {
             policies: rendered_policies()?.clone(),
         });
         let scope = Scope { mutating: true, concurrency: CONCURRENCY };
-        let task = tokio::spawn(async move {
+        let task = tokio::spawn(link.part(async move {
             tokio::select! {
                 biased;
                 () = stand(election) => {}
                 () = controllers::run(context, scope, readiness) => {}
             }
-        });
+        }));
         Ok(Self { link, clock: own, leads, task })
     }
 

@@ -78,3 +78,14 @@ pub fn release(steps: Value) -> Value {
         },
     })
 }
+
+/// The same object of another application: wherever this one's name stands, that one's does.
+pub fn renamed(object: &Value, to: &str) -> Value {
+    match object {
+        Value::String(text) if text == NAME => to.into(),
+        Value::String(text) => text.replace(&format!("/{NAME}:"), &format!("/{to}:")).into(),
+        Value::Array(all) => all.iter().map(|part| renamed(part, to)).collect(),
+        Value::Object(all) => all.iter().map(|(key, part)| (key.clone(), renamed(part, to))).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => object.clone(),
+    }
+}

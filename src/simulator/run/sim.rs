@@ -4,15 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
+use lockkeeper_adapters::endpoint::Endpoint;
 use lockkeeper_operator::{context::Clock, policies::TextError};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Leads, Operator, PLATFORM, Setup, SharedTrace, Trace, Writer, rendered_policies, virtual_clock};
+use super::{
+    BEGINNING, Leads, Operator, PLATFORM, Setup, SharedTrace, Skew, Trace, Writer, rendered_policies, virtual_clock,
+};
 use crate::{
-    api::{Call, Caller, Disposition, Fault, Kind, Link, Server, Shared, Snapshot, User, object::namespace},
-    check::{Report, Violation},
+    api::{Call, Caller, Disposition, Fault, Kind, Link, Rumour, Server, Shared, Snapshot, User, object::namespace},
+    check::{KNOWN_AFTER, Report, Violation, Witness},
     world::{
         self, Actor, DeploymentController, EndpointController, GarbageCollector, Gateway, InForce, Kubelet,
         ReplicaSetController, Source, Truth,
@@ -23,6 +26,10 @@ use crate::{
 pub struct Plot {
     /// All chance comes from it.
     pub seed: u64,
+    /// When it begins.
+    pub begins: Timestamp,
+    /// How wrong the operators' clock is.
+    pub skew: Skew,
     /// Whether the trace keeps its lines.
     pub lines: bool,
     /// What users have applied before.
@@ -31,6 +38,8 @@ pub struct Plot {
     pub actors: Vec<Box<dyn Actor>>,
     /// What the metrics source answers.
     pub truth: Arc<dyn Truth>,
+    /// After this time an operator has heard of a change: checkers wait so long where a promise is about what it knows.
+    pub known_after: Duration,
     /// How long a message to the API server takes, in milliseconds.
     pub latency: (u64, u64),
     /// How long the gateway takes to accept a route, in milliseconds.
@@ -46,10 +55,13 @@ impl Plot {
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
+            begins: Timestamp::from_second(BEGINNING).unwrap_or_default(),
+            skew: Skew::default(),
             lines: false,
             objects: Vec::new(),
             actors: Vec::new(),
             truth: Arc::new(world::by_image),
+            known_after: KNOWN_AFTER,
             latency: (0, 4),
             accepts_after: (20, 1500),
             settles_after: (0, 1900),
@@ -83,9 +95,12 @@ pub struct Sim {
     pub report: Report,
     operators: Vec<Option<Operator>>,
     truth: Arc<dyn Truth>,
+    prometheus: Endpoint,
     latency: (u64, u64),
     fault: Option<Box<dyn Fault>>,
+    dies_at_poll: Option<u64>,
     in_force: InForce,
+    skew: Skew,
 }
 
 impl Sim {
@@ -106,16 +121,30 @@ impl Sim {
         })
     }
 
-    fn set_up(plot: Plot) -> Result<Self, TextError> {
-        let Plot { seed, lines, objects, actors, truth, latency, accepts_after, settles_after, gateways } = plot;
+    fn set_up(plot: Plot) -> Result<Self, Box<dyn std::error::Error>> {
+        let Plot {
+            seed,
+            begins,
+            skew,
+            lines,
+            objects,
+            actors,
+            truth,
+            known_after,
+            latency,
+            accepts_after,
+            settles_after,
+            gateways,
+        } = plot;
         let trace: SharedTrace = Arc::new(Mutex::new(Trace::new(lines)));
         let mut server = Server::default();
         server.observe(Writer(trace.clone()));
         let gateway = Gateway::new(accepts_after, settles_after).only(gateways);
         let in_force = gateway.in_force();
         let report = Report::default();
-        crate::check::install(&mut server, &report, &in_force);
-        let shared = Shared::new(server, virtual_clock(), trace, fastrand::Rng::with_seed(seed));
+        let witness = Witness { in_force: in_force.clone(), skew: skew.clone(), known_after };
+        crate::check::install(&mut server, &report, witness);
+        let shared = Shared::new(server, virtual_clock(begins), trace, fastrand::Rng::with_seed(seed));
         install(&shared, objects)?;
         let mut everybody: Vec<Box<dyn Actor>> = vec![
             Box::new(DeploymentController::default()),
@@ -127,7 +156,19 @@ impl Sim {
         ];
         everybody.extend(actors);
         tokio::spawn(world::run(shared.clone(), everybody));
-        Ok(Self { shared, report, operators: Vec::new(), truth, latency, fault: None, in_force })
+        let prometheus = "http://prometheus.monitoring:9090".parse()?;
+        Ok(Self {
+            shared,
+            report,
+            operators: Vec::new(),
+            truth,
+            prometheus,
+            latency,
+            fault: None,
+            dies_at_poll: None,
+            in_force,
+            skew,
+        })
     }
 
     /// The next operator dies at its write of this number, before or after it is done.
@@ -135,6 +176,11 @@ impl Sim {
         self.fault = Some(Box::new(move |call: &Call, _: u64, at: u64| {
             if call.verb.writes() && write == at { Disposition::Kill { done } } else { Disposition::Pass }
         }));
+    }
+
+    /// The next operator dies when it, or a request of it, would go on for the time of this number, at whatever it awaits.
+    pub fn kill_at_poll(&mut self, poll: u64) {
+        self.dies_at_poll = Some(poll);
     }
 
     /// Decides what becomes of the requests of the next operator.
@@ -148,6 +194,7 @@ impl Sim {
         for operator in self.operators.iter().flatten() {
             operator.link().set_fault(Box::new(|_: &Call, _: u64, _: u64| Disposition::Pass));
             operator.link().set_lag(Duration::ZERO);
+            operator.link().set_rumour(Rumour::default());
         }
     }
 
@@ -158,17 +205,24 @@ impl Sim {
         }
     }
 
+    /// News of watches travels like this to the operators that run, from now on.
+    pub fn rumour(&self, rumour: Rumour) {
+        for operator in self.operators.iter().flatten() {
+            operator.link().set_rumour(rumour);
+        }
+    }
+
     /// Writes of all operators that run.
     pub fn writes(&self) -> u64 {
         self.operators.iter().flatten().map(|operator| operator.link().writes()).sum()
     }
 
-    /// Starts an operator that acts from the beginning. Gives its number.
+    /// Starts an operator that acts from the beginning, by the plot's clock. Gives its number.
     ///
     /// # Errors
     /// If the policies of this build cannot be read.
     pub fn start(&mut self) -> Result<usize, TextError> {
-        let clock = self.shared.clock().clone();
+        let clock = self.skew.of(self.shared.clock());
         self.start_as(Leads::Always, clock)
     }
 
@@ -182,6 +236,9 @@ impl Sim {
         if let Some(fault) = self.fault.take() {
             link.set_fault(fault);
         }
+        if let Some(poll) = self.dies_at_poll.take() {
+            link.die_at_poll(poll);
+        }
         let (report, shared) = (self.report.clone(), self.shared.clone());
         link.set_guard(Box::new(move |call| {
             if let Some(what) = crate::check::unguarded(call) {
@@ -189,7 +246,7 @@ impl Sim {
                 report.broken(Violation { promise: "S9", at: server.now, version: server.store().version(), what });
             }
         }));
-        let provider = Arc::new(Source::new(self.shared.clone(), self.truth.clone()));
+        let provider = Arc::new(Source::new(self.shared.clone(), self.truth.clone(), self.prometheus.clone()));
         let operator = Operator::start(&self.shared, Setup { link, clock, leads, provider: Some(provider) })?;
         self.operators.push(Some(operator));
         Ok(number)

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Result, STEPS, end_state, play, plot};
-use lockkeeper_simulator::run::Sim;
+use lockkeeper_simulator::run::{Plot, Sim, many};
 
 /// How many writes the operator does in a run without crashes.
 fn writes() -> Result<u64> {
@@ -56,4 +56,26 @@ fn a_crash_at_any_write_ends_in_the_same_state() {
             result.unwrap();
         }
     }
+}
+
+#[test]
+fn a_crash_at_any_await_ends_in_the_same_state() {
+    let quiet = || Plot { lines: false, ..plot(1, STEPS) };
+    let (without, polls) = Sim::play(quiet(), async |sim: &mut Sim| {
+        play(sim).await?;
+        Ok((end_state(sim), sim.operator(0).map_or(0, |operator| operator.link().polls())))
+    })
+    .unwrap();
+    assert!(polls > 500, "{polls}");
+    let every = if std::env::var_os("LOCKKEEPER_SIM_ALL").is_some() { 1 } else { polls / 20 };
+    let failures = many(0..polls / every, 2, |number| {
+        let played = Sim::play(quiet(), async |sim: &mut Sim| {
+            sim.kill_at_poll(number * every);
+            play(sim).await?;
+            assert_eq!(end_state(sim), without, "poll {}", number * every);
+            Ok(())
+        });
+        played.map_err(|error| format!("poll {}: {error}", number * every))
+    });
+    assert!(failures.is_empty(), "{failures:#?}");
 }

@@ -3,7 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::FutureExt;
-use lockkeeper_adapters::metric::{Measurement, MetricSource, NoData, Pending, Sample};
+use lockkeeper_adapters::{
+    endpoint::Endpoint,
+    error::{Error, Fault},
+    metric::{Measurement, MetricSource, NoData, Pending, Prometheus, Sample},
+};
 use tokio::time::sleep;
 
 use super::{Behaviour, replica_set::image};
@@ -15,12 +19,43 @@ use crate::api::{
 /// What a query is answered, from the cluster as it is.
 pub trait Truth: Send + Sync {
     /// The answer.
-    fn answer(&self, objects: &Snapshot, query: &str) -> Sample;
+    fn answer(&self, objects: &Snapshot, query: &str) -> Spoken;
 }
 
-impl<F: Fn(&Snapshot, &str) -> Sample + Send + Sync> Truth for F {
-    fn answer(&self, objects: &Snapshot, query: &str) -> Sample {
-        self(objects, query)
+impl<F: Fn(&Snapshot, &str) -> A + Send + Sync, A: Into<Spoken>> Truth for F {
+    fn answer(&self, objects: &Snapshot, query: &str) -> Spoken {
+        self(objects, query).into()
+    }
+}
+
+/// An answer on its way.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Spoken {
+    /// Understood already.
+    Sample(Sample),
+    /// As a server sends it: the operator's own adapter for Prometheus has to make something of it.
+    Http {
+        /// Its status.
+        status: u16,
+        /// Its content type.
+        content_type: &'static str,
+        /// Its body.
+        body: String,
+    },
+    /// None at all: the client gives up after this time.
+    Silence(Duration),
+}
+
+impl From<Sample> for Spoken {
+    fn from(sample: Sample) -> Self {
+        Self::Sample(sample)
+    }
+}
+
+impl Spoken {
+    /// JSON with status 200.
+    pub fn json(body: impl Into<String>) -> Self {
+        Self::Http { status: 200, content_type: "application/json", body: body.into() }
     }
 }
 
@@ -44,14 +79,15 @@ pub fn by_image(objects: &Snapshot, query: &str) -> Sample {
 pub struct Source {
     shared: Shared,
     truth: Arc<dyn Truth>,
+    endpoint: Endpoint,
     random: parking_lot::Mutex<fastrand::Rng>,
 }
 
 impl Source {
-    /// A source before this cluster.
-    pub fn new(shared: Shared, truth: Arc<dyn Truth>) -> Self {
+    /// A source at this address before this cluster.
+    pub fn new(shared: Shared, truth: Arc<dyn Truth>, endpoint: Endpoint) -> Self {
         let random = parking_lot::Mutex::new(shared.fork_random());
-        Self { shared, truth, random }
+        Self { shared, truth, endpoint, random }
     }
 }
 
@@ -60,10 +96,19 @@ impl MetricSource for Source {
         async move {
             let millis = self.random.lock().u64(2..50);
             sleep(Duration::from_millis(millis)).await;
-            let sample = self.truth.answer(self.shared.lock().store().objects(), query);
+            let spoken = self.truth.answer(self.shared.lock().store().objects(), query);
             let now = self.shared.clock().now();
-            self.shared.trace().note(format_args!("{now} query {query} -> {sample:?}"));
-            Ok(Measurement { sample, warnings: 0 })
+            self.shared.trace().note(format_args!("{now} query {query} -> {spoken:?}"));
+            match spoken {
+                Spoken::Sample(sample) => Ok(Measurement { sample, warnings: 0 }),
+                Spoken::Http { status, content_type, body } => {
+                    Prometheus::understand(&self.endpoint, status, content_type, body.as_bytes())
+                }
+                Spoken::Silence(limit) => {
+                    sleep(limit).await;
+                    Err(Error::new(&self.endpoint, Fault::TimedOut { limit }))
+                }
+            }
         }
         .boxed()
     }

@@ -8,6 +8,7 @@ mod controllers;
 mod fixture;
 mod happening;
 mod lab;
+mod orphans;
 mod properties;
 mod sentences;
 mod view;

@@ -77,27 +77,26 @@ pub fn release_all(turn: &mut Turn<'_>) {
 /// Every fault that there is.
 pub const FAULTS: u64 = 17;
 
-/// The fault of this number; those that are about writes only let reads pass.
+/// The fault of this number.
 pub fn fault(number: u64, call: &Call, delay: Duration) -> Disposition {
     let refuse = |code, reason, again| Disposition::Refuse(Status::new(code, reason, "simulated"), again);
-    let writes = call.verb.writes();
     match number {
         0 => Disposition::Kill { done: false },
         1 => Disposition::Kill { done: true },
-        2 if writes => Disposition::Refuse(Status::not_found(&call.key), None),
-        3 if writes => Disposition::Refuse(Status::conflict(&call.key), None),
+        2 => Disposition::Refuse(Status::not_found(&call.key), None),
+        3 => Disposition::Refuse(Status::conflict(&call.key), None),
         4 => refuse(410, "Expired", None),
-        5 if writes => Disposition::Refuse(Status::invalid(&call.key, &[("spec".into(), "simulated".into())]), None),
+        5 => Disposition::Refuse(Status::invalid(&call.key, &[("spec".into(), "simulated".into())]), None),
         6 => refuse(429, "TooManyRequests", Some(1)),
         7 => refuse(500, "InternalError", None),
         8 => refuse(503, "ServiceUnavailable", None),
         9 => refuse(503, "ServiceUnavailable", Some(5)),
         10 => Disposition::TimeOut { after: delay, done: true },
         11 => Disposition::TimeOut { after: delay, done: false },
-        12 if writes => Disposition::Cut,
-        13 if writes => Disposition::Truncate,
+        12 => Disposition::Cut,
+        13 => Disposition::Truncate,
         14 => Disposition::Delay(delay),
-        15 if writes => Disposition::Refuse(Status::denied(&call.key, "somebodys-policy", "simulated"), None),
+        15 => Disposition::Refuse(Status::denied(&call.key, "somebodys-policy", "simulated"), None),
         16 => refuse(504, "Timeout", None),
         _ => Disposition::Pass,
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lockkeeper_simulator::{
     api::{
         Kind, Snapshot,
-        object::{list, text},
+        object::{list, name, text},
     },
     run::{Sim, shop},
 };
@@ -15,7 +15,11 @@ use crate::{Told, common::release};
 
 /// Whether nobody has anything to do any more. A blocked version may stay in the Deployment.
 pub fn settled(objects: &Snapshot) -> bool {
-    let release = release(objects);
+    let ours = objects.within(Kind::Release, shop::NAMESPACE).filter(|release| name(release) != "hostile");
+    !release(objects).is_null() && ours.into_iter().all(|release| rests(release))
+}
+
+fn rests(release: &Value) -> bool {
     let status = &release["status"];
     let phase = text(&status["phase"]);
     matches!(phase, "Stable" | "RolledBack" | "Aborted" | "Rejected")
@@ -26,7 +30,7 @@ pub fn settled(objects: &Snapshot) -> bool {
 /// All statuses of the Release, in order, with their times.
 pub fn statuses(sim: &Sim) -> Vec<(jiff::Timestamp, Value)> {
     let server = sim.shared.lock();
-    let changes = server.store().since(Kind::Release, 0).unwrap_or_default();
+    let changes = server.store().history(Kind::Release);
     let own = changes.iter().filter(|change| change.key == shop::key(Kind::Release));
     own.map(|change| (change.at, change.object["status"].clone())).collect()
 }
@@ -38,8 +42,9 @@ pub fn told(sim: &Sim) -> Told {
     Told { phases, writes: sim.writes(), trace: sim.shared.trace().digest() }
 }
 
-/// S15: what is left of ours on the objects of users.
-pub fn left_over(objects: &Snapshot) -> Vec<String> {
+/// S15: what is left of ours on the objects of users. Where a Release has `adopted` a Deployment that the one before has left paused, for its
+/// owner to resume, it stays so.
+pub fn left_over(objects: &Snapshot, adopted: bool) -> Vec<String> {
     let get = |kind| objects.get(&shop::key(kind)).map_or(&Value::Null, |object| object.value());
     let (service, route, deployment) = (get(Kind::Service), get(Kind::HTTPRoute), get(Kind::Deployment));
     let mut left = Vec::new();
@@ -57,7 +62,7 @@ pub fn left_over(objects: &Snapshot) -> Vec<String> {
     if rules != shop::route()["spec"]["rules"] {
         left.push(format!("S15: rules {}", route["spec"]["rules"]));
     }
-    if text(&release(objects)["status"]["phase"]) == "Stable" && deployment["spec"]["paused"] == true {
+    if text(&release(objects)["status"]["phase"]) == "Stable" && deployment["spec"]["paused"] == true && !adopted {
         left.push("S15: the Deployment is paused".into());
     }
     let foreign = |object: &Value| {
@@ -106,9 +111,9 @@ pub fn stuck(sim: &Sim, calm: jiff::Timestamp) -> Vec<String> {
     stuck
 }
 
-/// How long a run is looked at when everything is over: a week in each thousandth.
+/// How long a run is looked at when everything is over: a week in each hundredth.
 pub fn rest(number: u64) -> std::time::Duration {
-    std::time::Duration::from_secs(if number % 1000 == 999 { 7 * 24 * 3600 } else { 330 })
+    std::time::Duration::from_secs(if number % 100 == 99 { 7 * 24 * 3600 } else { 330 })
 }
 
 /// Whether a version was ever on its way to be promoted.
@@ -116,16 +121,19 @@ pub fn promoted(sim: &Sim) -> bool {
     statuses(sim).iter().any(|(_, status)| status["phase"] == "Promoting")
 }
 
-/// Whether each version that was promoted was so while its Deployment asked for no pods: then there was nothing to measure.
-pub fn promoted_without_pods(sim: &Sim) -> bool {
-    let promoted: Vec<_> =
-        statuses(sim).into_iter().filter(|(_, status)| status["phase"] == "Promoting").map(|(at, _)| at).collect();
+/// Whether such a version was promoted though there were pods to measure: its Deployment did not ask for none.
+pub fn promoted_with_pods(sim: &Sim, such: impl Fn(&str) -> bool) -> bool {
+    let promoted: Vec<_> = statuses(sim)
+        .into_iter()
+        .filter(|(_, status)| status["phase"] == "Promoting" && such(text(&status["candidate"]["version"])))
+        .map(|(at, _)| at)
+        .collect();
     let server = sim.shared.lock();
-    let changes = server.store().since(Kind::Deployment, 0).unwrap_or_default();
+    let changes = server.store().history(Kind::Deployment);
     let own: Vec<_> = changes.iter().filter(|change| change.key == shop::key(Kind::Deployment)).collect();
-    promoted.into_iter().all(|at| {
+    promoted.into_iter().any(|at| {
         let last = own.iter().rev().find(|change| change.at <= at);
-        last.is_some_and(|change| change.object["spec"]["replicas"] == 0)
+        last.is_some_and(|change| change.object["spec"]["replicas"] != 0)
     })
 }
 
@@ -134,4 +142,67 @@ pub fn forced(objects: &Snapshot) -> bool {
     objects
         .within(Kind::Decision, shop::NAMESPACE)
         .any(|decision| list(&json!([decision["spec"]["verdict"]])).contains(&json!("Promote")))
+}
+
+/// S11: what people were told that was not so, or more often than it was. (Of `two` leaders, both may tell of the same.)
+pub fn untrue(sim: &Sim, two: bool) -> Vec<String> {
+    let statuses = statuses(sim);
+    let told = sim.shared.trace().events().to_vec();
+    let mut untrue = Vec::new();
+    for phase in ["RolledBack", "Aborted", "Rejected"] {
+        // Whoever asks for the version before in the spec is back at rest.
+        let enters = |before: &Value, now: &Value| {
+            (now["phase"] == phase && before["phase"] != phase)
+                || (phase == "RolledBack" && before["phase"] == "RollingBack" && now["phase"] == "Stable")
+        };
+        let pairs = statuses.windows(2).filter(|pair| enters(&pair[0].1, &pair[1].1));
+        let times: Vec<jiff::Timestamp> = pairs.map(|pair| pair[1].0).collect();
+        let events = told.iter().filter(|event| event.about == shop::NAME && event.reason == phase);
+        for (number, event) in events.enumerate() {
+            if times.get(if two { 0 } else { number }).is_none_or(|entered| *entered > event.at) {
+                untrue.push(format!("S11: told of {phase} at {} and it was not so: {}", event.at, event.note));
+            }
+        }
+    }
+    for event in told.iter().filter(|event| event.about == shop::NAME && event.reason == "Promoted") {
+        let mut before = statuses.iter().filter(|(at, _)| *at <= event.at);
+        let so =
+            |status: &Value| event.note == format!("version {} has taken over", text(&status["stable"]["version"]));
+        if !before.any(|(_, status)| so(status)) {
+            untrue.push(format!("S11: told at {} and it was not so: {}", event.at, event.note));
+        }
+    }
+    untrue
+}
+
+/// The most writes until everything has ended, once nothing strikes any more: two whole releases for each Release that there is.
+pub const CONVERGES_WITHIN: u64 = 250;
+
+/// How often the operator has changed each object of the user's.
+pub fn changes(sim: &Sim) -> std::collections::BTreeMap<String, usize> {
+    let server = sim.shared.lock();
+    let mut counts = std::collections::BTreeMap::new();
+    for kind in [Kind::Deployment, Kind::Service, Kind::HTTPRoute] {
+        for change in server.store().history(kind) {
+            if &*change.by == "lockkeeper" {
+                *counts.entry(change.key.to_string()).or_default() += 1;
+            }
+        }
+    }
+    counts
+}
+
+/// For whoever looks at one seed: the trace, and what is there in the end.
+pub fn whole(sim: &Sim) -> String {
+    let server = sim.shared.lock();
+    let objects =
+        server.store().objects().all().filter(|(key, _)| key.namespace == shop::NAMESPACE && key.kind != Kind::Pod);
+    let objects: Vec<String> = objects.map(|(key, object)| format!("{key}: {}", object.value())).collect();
+    drop(server);
+    let said = statuses(sim).into_iter();
+    let said = said.map(|(at, status)| {
+        format!("{at} {} {}: {}", text(&status["phase"]), status["stable"]["version"], status["message"])
+    });
+    let said: Vec<String> = said.collect();
+    [sim.shared.trace().lines().join("\n"), said.join("\n"), objects.join("\n")].join("\n")
 }
