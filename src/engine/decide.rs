@@ -269,7 +269,8 @@ impl<'a> Run<'a> {
             events: self.events,
             measure,
             watch_pods,
-            wake: doing.wake,
+            // What has passed brings nothing new: looking again for it would never end.
+            wake: doing.wake.filter(|wake| *wake > self.now),
             status: self.next,
         }
     }

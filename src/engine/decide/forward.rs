@@ -98,11 +98,9 @@ impl<'a> Run<'a> {
         if let Some(message) = self.unavailable(&candidate, joined.served) {
             return self.go_back(GoingBackCause::Unavailable, message);
         }
-        if shut {
-            self.next.gates = gates;
-        }
         // Under a hold nobody waits for pods, and no deadline runs.
         if shut || (!joined.served && self.next.hold.is_some()) {
+            self.next.gates = gates;
             return self.halted(joined);
         }
         if !joined.served {

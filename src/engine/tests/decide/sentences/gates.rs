@@ -57,6 +57,21 @@ fn an_approval_that_is_older_than_the_release_was_for_another_of_its_name() {
 }
 
 #[test]
+fn under_a_hold_gates_of_before_are_not_told_any_more() {
+    let mut lab = at_10_percent(json!({}));
+    lab.happen(&Happening::Freeze(true));
+    lab.decide(Verdict::Resume, None, "olga");
+    lab.run(1);
+    assert_eq!(closed_gates(&lab), ["windows"]);
+    lab.decide(Verdict::Pause, None, "olga");
+    lab.run(1);
+    lab.happen(&Happening::Freeze(false));
+    lab.happen(&Happening::RestoreRoute("web"));
+    lab.round();
+    assert!(closed_gates(&lab).is_empty(), "{:?}\n{}", lab.status().gates, lab.tail());
+}
+
+#[test]
 fn an_approval_of_somebody_else_counts_for_nothing() {
     let gates = json!({"approvals": [{"name": "gate", "before": "Start", "required": 1, "from": {"users": ["ann"]}}]});
     let mut lab = asked(json!([{"setWeight": 10}, {"pause": {}}]), json!({"gates": gates}));
