@@ -46,7 +46,11 @@ impl Jumps {
 
 /// A status of before the clock has jumped by so much: what is waited for moves along.
 pub fn shift(status: &mut ReleaseStatus, by: SignedDuration) {
-    each(status, |time| time.saturating_add(by).unwrap_or(time));
+    let along = |time: Timestamp| time.saturating_add(by).unwrap_or(time);
+    each(status, along);
+    if let Some(Time(until)) = &mut status.bake_until {
+        *until = along(*until);
+    }
 }
 
 /// A status that another clock has written: what is waited for began now, if by this clock it has not begun yet.
@@ -100,6 +104,7 @@ mod tests {
         shift(&mut status, SignedDuration::from_secs(50));
         begun(&mut status, seconds(120));
         assert_eq!(status.exposed, Some(Time(seconds(120))));
+        assert_eq!(status.bake_until, Some(Time(seconds(550))));
         assert_eq!(status.since, Some(Time(seconds(100))), "what is told stays");
     }
 }

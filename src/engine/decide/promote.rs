@@ -131,7 +131,10 @@ impl Run<'_> {
                 return Turn::Again;
             }
         }
-        let until = self.next.bake_until.as_ref().map_or(self.now, |t| t.0);
+        // A clock that was put back, or a policy that was changed, makes no bake longer than the policy says.
+        let longest = self.plan.policy.as_ref().and_then(|p| self.now.checked_add(SignedDuration::from(p.bake)).ok());
+        let until = self.next.bake_until.as_ref().map_or(self.now, |t| t.0.min(longest.unwrap_or(t.0)));
+        self.next.bake_until = Some(Time(until));
         // Another version asked for ends the bake: there can be only one beside the stable one.
         let over = until <= self.now || asked;
         let mut doing = self.settle_previous(if over { Keep::Gone } else { Keep::Full });

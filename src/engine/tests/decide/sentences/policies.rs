@@ -1,13 +1,14 @@
 //! What a RollbackPolicy says of pods, of a bake, and of windows that close.
 
 use lockkeeper_api::release::{GoingBackCause, Phase};
+use lockkeeper_engine::write::Kind;
 use serde_json::{Value, json};
 
 use super::{asked, at_10_percent, baking, expect, share, version};
 use crate::{
     fixture::{POLICY, policy},
     happening::Happening,
-    lab::{Answer, Lab},
+    lab::{Answer, Lab, NAME},
 };
 
 /// All pods of this version get unready, for as long as nobody heals them.
@@ -55,6 +56,17 @@ fn pods_that_come_back_in_time_do_not() {
     }
     expect(&lab, Phase::Paused, "step 2/4");
     assert_eq!((cause(&lab), lab.status().unavailable_since.is_some()), (None, false));
+}
+
+#[test]
+fn a_bake_takes_no_longer_than_its_policy_says_whatever_clock_has_written_its_end() {
+    let mut lab = baking();
+    let tomorrow = (lab.now() + jiff::SignedDuration::from_hours(24)).to_string();
+    lab.cluster.update(Kind::Release, NAME, |release| release["status"]["bakeUntil"] = tomorrow.into());
+    lab.run(9);
+    expect(&lab, Phase::Baking, "promoted; baking until");
+    lab.run(2);
+    expect(&lab, Phase::Stable, "version 2 runs");
 }
 
 #[test]
