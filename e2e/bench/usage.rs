@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
-/// The unit of /proc/<pid>/stat on every Linux that programs see.
+/// The unit of `/proc/<pid>/stat` on every Linux that programs see.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A process, as the kernel accounts for it.
