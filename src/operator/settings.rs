@@ -75,6 +75,7 @@ pub struct Settings {
     #[arg(long, env = "LOCKKEEPER_APPROVING_SERVICE_ACCOUNTS", value_name = "NAMES", value_delimiter = ',')]
     pub approving_service_accounts: Vec<ServiceAccount>,
 
+    #[allow(rustdoc::bare_urls, reason = "it is what --help shows")]
     /// Prometheus that the checks of RollbackPolicies ask, like http://prometheus.monitoring:9090
     ///
     /// Default: none; each check is then an error, and its policy is not Ready.
