@@ -4,20 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use lockkeeper_api::{RollbackPolicySpec, release::CheckOutcome};
-use lockkeeper_engine::analysis::{Facts, Measurement, PolicyPlan, Reading, Side, due, fold};
+use lockkeeper_engine::analysis::{Facts, Measurement, PLACEHOLDERS, PolicyPlan, Reading, Side, due, fold};
 use serde_json::{Value, json};
-
-const PLACEHOLDERS: [&str; 9] = [
-    "namespace",
-    "release",
-    "version",
-    "candidate.pods",
-    "candidate.version",
-    "candidate.revision",
-    "stable.pods",
-    "stable.version",
-    "stable.revision",
-];
 
 /// A CEL expression: what is accepted is evaluated within bounds, always to the same, and never to success without a number.
 pub fn condition(data: &[u8]) {

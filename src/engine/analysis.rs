@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use self::{condition::Condition, query::Query};
 pub use self::{
     fold::fold,
+    query::PLACEHOLDERS,
     verdict::{Verdict, conclude, meaningful, verdict},
 };
 use crate::window::selector;

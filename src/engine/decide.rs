@@ -17,6 +17,7 @@ mod forward;
 mod idle;
 mod judge;
 mod measure;
+mod native;
 mod promote;
 mod wait;
 

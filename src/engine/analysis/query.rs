@@ -9,7 +9,7 @@ const LENGTH_MAX: usize = 8192;
 /// Steps of filling in that a query may take: far more than one of the greatest length needs.
 const FUEL: u64 = 20_000;
 /// Every placeholder that there is.
-const PLACEHOLDERS: [&str; 9] = [
+pub const PLACEHOLDERS: [&str; 9] = [
     "namespace",
     "release",
     "version",

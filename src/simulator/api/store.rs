@@ -133,33 +133,14 @@ impl Store {
     pub fn put(&mut self, key: &Key, value: Value, by: &Arc<str>, at: Timestamp) -> Change {
         let object = self.stamp(value);
         let before = Arc::make_mut(&mut self.objects.0).insert(Arc::new(key.clone()), object.clone());
-        self.record(Change {
-            version: self.version,
-            at,
-            asked: self.asked.unwrap_or(at),
-            key: key.clone(),
-            by: by.clone(),
-            before,
-            object,
-            gone: false,
-        })
+        self.record(key, by, at, before, object, false)
     }
 
     /// Removes an object, if it is there; `last` is what it was at its end, where that is not what is stored.
     pub fn remove(&mut self, key: &Key, last: Option<Value>, by: &Arc<str>, at: Timestamp) -> Option<Change> {
         let before = Arc::make_mut(&mut self.objects.0).remove(key)?;
         let object = self.stamp(last.unwrap_or_else(|| before.value().clone()));
-        let (version, before) = (self.version, Some(before));
-        Some(self.record(Change {
-            version,
-            at,
-            asked: self.asked.unwrap_or(at),
-            key: key.clone(),
-            by: by.clone(),
-            before,
-            object,
-            gone: true,
-        }))
+        Some(self.record(key, by, at, Some(before), object, true))
     }
 
     fn stamp(&mut self, mut value: Value) -> Arc<Object> {
@@ -168,7 +149,18 @@ impl Store {
         Arc::new(Object::new(value, self.version))
     }
 
-    fn record(&mut self, change: Change) -> Change {
+    fn record(
+        &mut self,
+        key: &Key,
+        by: &Arc<str>,
+        at: Timestamp,
+        before: Option<Arc<Object>>,
+        object: Arc<Object>,
+        gone: bool,
+    ) -> Change {
+        let asked = self.asked.unwrap_or(at);
+        let (version, key, by) = (self.version, key.clone(), by.clone());
+        let change = Change { version, at, asked, key, by, before, object, gone };
         let history = self.history.entry(change.key.kind).or_default();
         history.changes.push(change.clone());
         history.changed.tell();
