@@ -23,6 +23,8 @@ use super::kinds;
 #[derive(Default)]
 struct Seen {
     objects: BTreeMap<Key, Value>,
+    /// ReplicaSets that there ever were: others tell of them when they are long gone.
+    sets: BTreeMap<Key, Value>,
     /// By namespace.
     changed: BTreeMap<String, watch::Sender<()>>,
 }
@@ -53,17 +55,29 @@ impl Mirror {
     }
 
     pub fn within(&self, namespace: &str) -> Vec<(Kind, Value)> {
-        let seen = self.seen.lock();
-        let within = seen.objects.iter().filter(|(key, _)| key.namespace == namespace);
-        within.map(|(key, object)| (key.kind, object.clone())).collect()
+        within(&self.seen.lock().objects, namespace)
     }
+
+    /// The ReplicaSets that there are, or were.
+    pub fn sets(&self, namespace: &str) -> Vec<(Kind, Value)> {
+        within(&self.seen.lock().sets, namespace)
+    }
+}
+
+fn within(objects: &BTreeMap<Key, Value>, namespace: &str) -> Vec<(Kind, Value)> {
+    let within = objects.iter().filter(|(key, _)| key.namespace == namespace);
+    within.map(|(key, object)| (key.kind, object.clone())).collect()
 }
 
 impl Seen {
     fn put(&mut self, kind: Kind, object: DynamicObject) {
         let object = serde_json::to_value(object).unwrap_or_default();
         self.tell(namespace(&object));
-        self.objects.insert(Key::new(kind, namespace(&object), name(&object)), object);
+        let key = Key::new(kind, namespace(&object), name(&object));
+        if kind == Kind::ReplicaSet {
+            self.sets.insert(key.clone(), object.clone());
+        }
+        self.objects.insert(key, object);
     }
 
     fn remove(&mut self, key: &Key) {

@@ -105,6 +105,7 @@ impl<'a> Real<'a> {
             if news {
                 sleep(BUNCH).await;
                 changed.borrow_and_update();
+                names.learn(&self.stage.mirror.sets(namespace));
                 let now = state::of(&self.stage.mirror.within(namespace), names);
                 if now != facts {
                     (facts, since) = (now, Instant::now());
