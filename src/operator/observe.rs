@@ -11,7 +11,10 @@ use lockkeeper_engine::{
 };
 
 use crate::{
-    cache::{Key, State, touched, view::DeploymentEntry},
+    cache::{
+        Key, State, touched,
+        view::{DeploymentEntry, SliceEntry},
+    },
     context::Context,
 };
 
@@ -124,8 +127,12 @@ pub fn replica_sets(state: &State, release: &Key, deployment: &Key, uid: Option<
 fn service(state: &State, key: &Key) -> Option<ServiceView> {
     let entry = state.services.get(key)?;
     let mut view = ServiceView { ports: entry.ports.get(), ..entry.view.clone() };
-    view.ready_since = state.slices.of(key).filter_map(|(_, slice)| slice.since).min();
-    view.ready = state.slices.of(key).flat_map(|(_, slice)| slice.ready.iter().cloned()).collect();
+    // Those of an earlier Service of this name hold pods that this one may not select.
+    let own = |slice: &&SliceEntry| slice.service_uid.as_ref().is_none_or(|uid| *uid == view.uid);
+    let slices: Vec<&SliceEntry> = state.slices.of(key).map(|(_, slice)| slice).filter(own).collect();
+    view.heard = !slices.is_empty();
+    view.ready_since = slices.iter().filter_map(|slice| slice.since).min();
+    view.ready = slices.iter().flat_map(|slice| slice.ready.iter().cloned()).collect();
     // A pod may be in several slices for a moment, and once for each IP family for good.
     view.ready.sort();
     view.ready.dedup();

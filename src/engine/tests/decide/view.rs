@@ -135,6 +135,7 @@ fn service(cluster: &Cluster, name: &str) -> Option<ServiceView> {
         pin: metadata["annotations"][PIN].as_str().map(str::to_owned),
         ports: spec["ports"].clone(),
         headless: spec["clusterIP"] == "None",
+        heard: true,
         ready: cluster.endpoints.get(name).cloned().unwrap_or_default(),
         ready_since: cluster.served.get(name).copied(),
         authorship: Authorship::default(),
