@@ -263,7 +263,23 @@ impl<'a> Scene<'a> {
 
     /// Holds a Deployment that is not to act on its template, and undoes what it has done if it was resumed.
     pub fn hold_at(&self, live: &str) -> Vec<Write> {
-        self.hold(None).into_iter().chain(self.take_off(live)).collect()
+        self.hold(None).into_iter().chain(self.take_off(live)).chain(self.leave_alone(live)).collect()
+    }
+
+    /// Whether no pod is asked for, or was a moment ago, of a Deployment whose template is not what runs. When there are to be pods again, its
+    /// controller gives them, paused or not, to the template's ReplicaSet, or else to the newest in the history: to a version that may
+    /// have gone back.
+    fn is_asleep(&self, live: &ReplicaSetView) -> bool {
+        let unwanted = self.deployment.version_digest() != live.version;
+        unwanted && !self.plan.deleting && (self.deployment.replicas == 0 || live.replicas == 0)
+    }
+
+    /// Takes the history off a Deployment while that asks for no pods, so that only the live version can get the next ones.
+    fn leave_alone(&self, live: &str) -> Vec<Write> {
+        let asleep = self.replica_set(live).is_some_and(|live| live.controlled && self.is_asleep(live));
+        let history = self.view.replica_sets.iter().filter(|rs| asleep && rs.controlled && rs.hash != live);
+        let history = history.filter(|rs| rs.replicas == 0 && !rs.deleting);
+        history.map(|rs| write::detach(&self.plan.name, self.deployment, rs, Role::History)).collect()
     }
 
     /// Saves a version's template unless it is saved.

@@ -124,17 +124,21 @@ pub async fn act(
     still: impl Fn(&Write) -> bool,
 ) -> Result<Done, (Write, Refusal)> {
     let mut all = Done::Nothing;
-    let mut round: Vec<(Kind, &str)> = Vec::new();
+    let mut known: Vec<(Kind, &str)> = Vec::new();
     for write in writes {
         let refused = |refusal| (write.clone(), refusal);
-        for seen in write.rests_on.iter().filter(|seen| !round.contains(&(seen.kind, &seen.name))) {
+        for seen in &write.rests_on {
+            if known.contains(&(seen.kind, &seen.name)) {
+                continue;
+            }
             prove(context, actor, seen).await.map_err(refused)?;
+            known.push((seen.kind, &seen.name));
         }
         if !still(write) {
             return Err(refused(Refusal::Overtaken));
         }
         all = all.max(one(context, actor, write).await.map_err(refused)?);
-        round.push((write.kind, &write.name));
+        known.push((write.kind, &write.name));
     }
     Ok(all)
 }
@@ -272,6 +276,9 @@ pub fn learn(context: &Context, resource: Resource, object: DynamicObject) {
         Err(unreadable) => debug!(?unreadable, "the answer to a write cannot be read"),
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// The writes with the resource version that the Release has after its status was published: that the publication was accepted
 /// proves that nobody else has changed it since the decision.

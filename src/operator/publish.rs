@@ -135,7 +135,7 @@ impl Proofs {
         term.is_some_and(|term| self.0.lock().get(key).is_some_and(|proven| proven.term == term))
     }
 
-    fn note(&self, key: &Key, term: Option<u64>) {
+    pub(crate) fn note(&self, key: &Key, term: Option<u64>) {
         let Some(term) = term else { return };
         let mut all = self.0.lock();
         if all.get(key).is_none_or(|proven| proven.term != term) {

@@ -292,7 +292,9 @@ fn clean_up(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView
     if let Some(canary) = scene.services().and_then(|s| scene.service(&s.canary)).filter(|c| c.ours && !c.deleting) {
         round.writes.push(write::delete_service(canary).resting_on(scene.weights()));
     }
-    for rs in scene.view.replica_sets.iter().filter(|rs| rs.role.is_some() && rs.hash != new.hash && !rs.deleting) {
+    let asleep = scene.is_asleep(new);
+    let left = scene.view.replica_sets.iter().filter(|rs| rs.role.is_some() && rs.hash != new.hash && !rs.deleting);
+    for rs in left.filter(|rs| !asleep || rs.role != Some(Role::History)) {
         let kept = old.is_some_and(|old| old.hash == rs.hash) && keep != Keep::Gone;
         if !kept {
             retire(scene, rs, &mut round);
@@ -302,6 +304,7 @@ fn clean_up(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView
             round.writes.extend((rs.replicas > wanted).then(|| scene.shrink(rs, wanted)));
         }
     }
+    round.writes.extend(scene.leave_alone(&new.hash));
     if keep != Keep::Gone && old.is_some_and(|old| old.role.is_some()) || !round.done() {
         return round;
     }

@@ -24,6 +24,7 @@ pub fn split(
     // First the Deployment: it must not act on the new template.
     let mut held: Vec<_> = scene.hold(images_to_set(scene.work, scene.deployment)).into_iter().collect();
     held.extend(scene.take_off(&stable.hash));
+    held.extend(scene.leave_alone(&stable.hash));
     if !held.is_empty() {
         return Round::write(held);
     }

@@ -5,11 +5,11 @@ use lockkeeper_api::{decision::Verdict, release::Phase};
 use lockkeeper_engine::write::Kind;
 use serde_json::json;
 
-use super::{asked, at_10_percent, at_rest, expect, running, share, version};
+use super::{asked, at_10_percent, at_rest, baking, expect, running, share, version};
 use crate::{
     fixture::{POLICY, Work, image, lab, policy},
     happening::{Happening, spec},
-    lab::Answer,
+    lab::{Answer, Lab},
 };
 
 #[test]
@@ -204,4 +204,52 @@ fn promoted_while_nothing_was_asked_for_traffic_goes_over_when_there_are_enough_
     let after = |what: String| lab.log.iter().rposition(|line| line.contains(&what)).expect(&what);
     let order = ["set weight 0".to_owned(), "set weight 100".into(), format!("Service web: pin to {hash}")].map(after);
     assert!(order.is_sorted(), "{order:?}\n{}", lab.tail());
+}
+
+/// Version 2 was promoted, and went back while it was baking; it lies in the history, and is what the Deployment's template says.
+fn gone_back() -> Lab {
+    let mut lab = baking();
+    lab.answer = Answer::Bad;
+    lab.run(15);
+    expect(&lab, Phase::RolledBack, "version 2");
+    assert_eq!(running(&lab), ["1"], "{}", lab.tail());
+    lab
+}
+
+#[test]
+fn scaled_to_nothing_and_back_the_version_that_has_gone_back_gets_no_pod() {
+    let mut lab = gone_back();
+    lab.happen(&Happening::Scale("web", 0));
+    lab.run(2);
+    expect(&lab, Phase::RolledBack, "version 2");
+    assert!(running(&lab).is_empty(), "{}", lab.tail());
+    let quiet = lab.writes;
+    lab.run(2);
+    assert_eq!(lab.writes, quiet, "{}", lab.tail());
+    lab.happen(&Happening::Scale("web", 4));
+    while lab.pass() {
+        assert!(!running(&lab).contains(&"2"), "{}", lab.tail());
+    }
+    lab.run(2);
+    assert_eq!(running(&lab), ["1"], "{}", lab.tail());
+    // And then the history is the Deployment's again.
+    let sets = lab.cluster.of(Kind::ReplicaSet).map(|(_, set)| &set["metadata"]["labels"]);
+    assert!(sets.into_iter().all(|labels| labels["lockkeeper.dev/role"].is_null()), "{}", lab.tail());
+}
+
+#[test]
+fn scaled_to_nothing_and_back_at_a_closed_gate_only_the_stable_version_gets_pods() {
+    let mut lab = gone_back();
+    spec(&mut lab, |spec| spec["suspend"] = json!(true));
+    lab.happen(&Happening::Version("3"));
+    lab.run(2);
+    expect(&lab, Phase::Waiting, "spec.suspend is true");
+    lab.happen(&Happening::Scale("web", 0));
+    lab.run(2);
+    lab.happen(&Happening::Scale("web", 4));
+    while lab.pass() {
+        assert!(!running(&lab).contains(&"2"), "{}", lab.tail());
+    }
+    lab.run(2);
+    assert_eq!(running(&lab), ["1"], "{}", lab.tail());
 }
