@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 pub use gates::{ApprovalGate, ApprovalMoment, Approvers, Gates, OnClose, WindowsGate};
 pub use status::{
     BlockedRevision, CheckOutcome, CheckStatus, CountedDecision, GateKind, GateState, GateStatus, GoingBack,
-    GoingBackCause, Hold, Phase, ReleaseStatus, RevisionStatus, StepStatus, WeightStatus, WorkloadRevision,
+    GoingBackCause, Hold, Phase, ReleaseStatus, RevisionStatus, StepStatus, WeightStatus, WithoutPods,
+    WorkloadRevision,
 };
 pub use step::{AnalysisStep, ApprovalStep, CanaryScale, PauseStep, Step};
 

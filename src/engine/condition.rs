@@ -123,6 +123,7 @@ pub fn meaningful(before: &ReleaseStatus, after: &ReleaseStatus) -> bool {
         weight,
         exposed: _,
         unavailable_since,
+        without_pods,
         gates,
         gates_at_start,
         checks,
@@ -137,7 +138,7 @@ pub fn meaningful(before: &ReleaseStatus, after: &ReleaseStatus) -> bool {
         && (stable, candidate, previous) == (&before.stable, &before.candidate, &before.previous)
         && timeless(step.as_ref()) == timeless(before.step.as_ref())
         && weight.map(|weight| weight.desired) == before.weight.map(|weight| weight.desired)
-        && *unavailable_since == before.unavailable_since
+        && (unavailable_since, without_pods) == (&before.unavailable_since, &before.without_pods)
         && gates.len() == before.gates.len()
         && gates.iter().zip(&before.gates).all(|(one, other)| is_same_gate(one, other))
         && (gates_at_start, hold, going_back) == (&before.gates_at_start, &before.hold, &before.going_back)

@@ -28,7 +28,7 @@ use crate::{
     plan::{Plan, Services, WorkloadPlan},
     traffic,
     world::{DeploymentView, ReplicaSetView, Role, RouteView, ServiceView, WorkloadView},
-    write::{self, Write},
+    write::{self, Seen, Write},
 };
 
 pub use settle::{Keep, dismantle, settle};
@@ -201,9 +201,37 @@ impl<'a> Scene<'a> {
         service.ready.iter().filter(|pod| is_pod_of(pod, &replica_set.name)).count()
     }
 
-    /// Writes that pin all Services to a version.
+    /// Writes that pin all Services to a version, as long as that has its pods.
     fn pin(&self, hash: &str) -> Vec<Write> {
-        self.pinned().filter(|s| !is_pinned(s, hash)).map(|s| write::pin(s, hash)).collect()
+        let version = || self.replica_set(hash).map(Seen::replica_set);
+        self.pinned().filter(|s| !is_pinned(s, hash)).map(|s| write::pin(s, hash).resting_on(version())).collect()
+    }
+
+    /// Writes that pin all Services to the version that carries the traffic, from another one, while the canary Service holds it.
+    fn change_over(&self, hash: &str) -> Vec<Write> {
+        let rests_on = || self.weights().chain(self.replica_set(hash).map(Seen::replica_set));
+        self.pinned().filter(|s| !is_pinned(s, hash)).map(|s| write::pin(s, hash).resting_on(rests_on())).collect()
+    }
+
+    /// The routes as they were seen: what traffic the canary Service has.
+    fn weights(&self) -> impl Iterator<Item = Seen> {
+        self.routes().map(Seen::route)
+    }
+
+    /// All by which traffic could go to a version that is about to lose its pods.
+    fn traffic(&self) -> impl Iterator<Item = Seen> {
+        self.weights().chain(self.pinned().map(Seen::service))
+    }
+
+    /// ReplicaSets with pods that the Deployment may have been given meanwhile: it must never control two.
+    fn rivals(&self, hash: &str) -> impl Iterator<Item = Seen> {
+        let others = self.view.replica_sets.iter().filter(move |rs| rs.hash != hash);
+        others.filter(|rs| rs.role.is_some() || rs.replicas > 0).map(Seen::replica_set)
+    }
+
+    /// Takes pods from a version that has no traffic.
+    fn shrink(&self, replica_set: &ReplicaSetView, replicas: u32) -> Write {
+        write::scale(replica_set, replicas).resting_on(self.traffic())
     }
 
     /// The Deployment's hold: paused, marked, with the images of the version on its way.
@@ -235,7 +263,23 @@ impl<'a> Scene<'a> {
 
     /// Holds a Deployment that is not to act on its template, and undoes what it has done if it was resumed.
     pub fn hold_at(&self, live: &str) -> Vec<Write> {
-        self.hold(None).into_iter().chain(self.take_off(live)).collect()
+        self.hold(None).into_iter().chain(self.take_off(live)).chain(self.leave_alone(live)).collect()
+    }
+
+    /// Whether no pod is asked for, or was a moment ago, of a Deployment whose template is not what runs. When there are to be pods again, its
+    /// controller gives them, paused or not, to the template's ReplicaSet, or else to the newest in the history: to a version that may
+    /// have gone back.
+    fn is_asleep(&self, live: &ReplicaSetView) -> bool {
+        let unwanted = self.deployment.version_digest() != live.version;
+        unwanted && !self.plan.deleting && (self.deployment.replicas == 0 || live.replicas == 0)
+    }
+
+    /// Takes the history off a Deployment while that asks for no pods, so that only the live version can get the next ones.
+    fn leave_alone(&self, live: &str) -> Vec<Write> {
+        let asleep = self.replica_set(live).is_some_and(|live| live.controlled && self.is_asleep(live));
+        let history = self.view.replica_sets.iter().filter(|rs| asleep && rs.controlled && rs.hash != live);
+        let history = history.filter(|rs| rs.replicas == 0 && !rs.deleting);
+        history.map(|rs| write::detach(&self.plan.name, self.deployment, rs, Role::History)).collect()
     }
 
     /// Saves a version's template unless it is saved.
@@ -264,14 +308,17 @@ impl<'a> Scene<'a> {
     fn recreate(&self, revision: &WorkloadRevision) -> Round {
         let taken = self.view.replica_sets.iter().any(|rs| rs.controlled && rs.replicas > 0);
         match self.view.saved.iter().find(|saved| saved.hash == revision.hash) {
-            Some(saved) => Round::write([write::create_replica_set(
-                &self.plan.name,
-                self.deployment,
-                &revision.hash,
-                &saved.template.value(),
-                self.deployment.replicas,
-                taken.then_some(Role::Candidate),
-            )]),
+            Some(saved) => {
+                let create = write::create_replica_set(
+                    &self.plan.name,
+                    self.deployment,
+                    &revision.hash,
+                    &saved.template.value(),
+                    self.deployment.replicas,
+                    taken.then_some(Role::Candidate),
+                );
+                Round::write([create.resting_on(self.rivals(&revision.hash))])
+            }
             None => Round::broken(format!(
                 "ReplicaSet {}-{} is gone and its template was not saved: roll out a version by hand",
                 self.deployment.name, revision.hash

@@ -295,6 +295,7 @@ impl<'a> Run<'a> {
         self.next.weight = None;
         self.next.exposed = None;
         self.next.unavailable_since = None;
+        self.next.without_pods = None;
         self.next.gates.clear();
         self.next.gates_at_start = None;
         self.next.checks.clear();

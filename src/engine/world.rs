@@ -277,12 +277,21 @@ pub struct ServiceView {
     pub ports: Value,
     /// `spec.clusterIP` is None.
     pub headless: bool,
+    /// Whether its endpoints are known: an EndpointSlice of this very Service, not of an earlier one of its name, has been seen.
+    pub heard: bool,
     /// Names of the pods that its EndpointSlices hold as ready.
     pub ready: Vec<String>,
     /// Since when there has been, without a gap, a ready pod.
     pub ready_since: Option<Timestamp>,
     /// Who writes its selector.
     pub authorship: Authorship,
+}
+
+impl ServiceView {
+    /// Whether it is known to have no ready pod. That nothing has been heard of its endpoints yet is no reason to send its traffic elsewhere.
+    pub fn serves_nobody(&self) -> bool {
+        self.heard && self.ready.is_empty()
+    }
 }
 
 /// A route.

@@ -56,11 +56,52 @@ pub struct Write {
     pub request: Request,
     /// What it is for, in a few words.
     pub purpose: String,
+    /// Other objects without which as they were seen it would do harm: who has traffic, where capacity goes. The request is guarded by
+    /// the version of the object that it changes, and not by theirs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rests_on: Vec<Seen>,
+}
+
+/// An object as it was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Kind.
+    pub kind: Kind,
+    /// Name.
+    pub name: String,
+    /// Resource version.
+    pub resource_version: String,
+}
+
+impl Seen {
+    /// A Service as it was seen.
+    pub fn service(seen: &ServiceView) -> Self {
+        Self::new(Kind::Service, &seen.name, &seen.resource_version)
+    }
+
+    /// A route as it was seen.
+    pub fn route(seen: &RouteView) -> Self {
+        Self::new(Kind::HTTPRoute, &seen.name, &seen.resource_version)
+    }
+
+    /// A ReplicaSet as it was seen.
+    pub fn replica_set(seen: &ReplicaSetView) -> Self {
+        Self::new(Kind::ReplicaSet, &seen.name, &seen.resource_version)
+    }
+
+    fn new(kind: Kind, name: &str, resource_version: &str) -> Self {
+        Self { kind, name: name.into(), resource_version: resource_version.into() }
+    }
 }
 
 impl Write {
     fn new(kind: Kind, name: &str, request: Request, purpose: impl Into<String>) -> Self {
-        Self { kind, name: name.into(), request, purpose: purpose.into() }
+        Self { kind, name: name.into(), request, purpose: purpose.into(), rests_on: Vec::new() }
+    }
+
+    /// The same write, which rests on these objects.
+    pub fn resting_on(self, rests_on: impl IntoIterator<Item = Seen>) -> Self {
+        Self { rests_on: rests_on.into_iter().collect(), ..self }
     }
 }
 

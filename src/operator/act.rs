@@ -1,13 +1,15 @@
 //! The one place where the cluster is changed, apart from status, events and the Lease.
 
+use json_patch::{PatchOperation, TestOperation, jsonptr::PointerBuf};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Error,
-    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
     core::Status,
 };
 use lockkeeper_api::{names::FIELD_MANAGER, release::Phase};
-use lockkeeper_engine::write::{Kind, Request, Write};
-use serde_json::Value;
+use lockkeeper_engine::write::{Kind, Request, Seen, Write};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::{debug, info};
 
@@ -22,7 +24,15 @@ use crate::{
 pub enum Refusal {
     /// The world is not as it was when the write was decided on; a newer state is on its way to the cache.
     #[error("the object has changed meanwhile")]
-    Stale,
+    Stale {
+        /// Its kind.
+        resource: Resource,
+        /// Its namespace and name.
+        key: Key,
+    },
+    /// It took so long that it would not be decided again.
+    #[error("it is not what would be decided now")]
+    Overtaken,
     /// This process does not act any more.
     #[error("this process does not lead any more")]
     NotLeading,
@@ -41,10 +51,10 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// What an error of the API server means for a write that was guarded.
-    pub fn of(error: Error) -> Self {
+    /// What an error of the API server means for a guarded write of an object.
+    pub fn of(error: Error, resource: Resource, key: &Key) -> Self {
         match &error {
-            Error::Api(status) if is_stale(status) => Self::Stale,
+            Error::Api(status) if is_stale(status) => Self::Stale { resource, key: key.clone() },
             Error::Api(status) => {
                 let reason =
                     if status.reason.is_empty() { format!("HTTP {}", status.code) } else { status.reason.clone() };
@@ -57,7 +67,8 @@ impl Refusal {
     /// One word for metrics.
     pub fn category(&self) -> &'static str {
         match self {
-            Self::Stale => "Conflict",
+            Self::Stale { .. } => "Conflict",
+            Self::Overtaken => "Overtaken",
             Self::NotLeading => "NotLeading",
             Self::Throttled(_) => "Throttled",
             Self::Refused { source, .. } => match source.as_ref() {
@@ -101,17 +112,84 @@ pub fn permit(context: &Context, actor: Actor<'_>, resource: Resource, name: &st
     })
 }
 
-/// Does the writes in their order, and stops at the first that fails. What the API server answers is known to the cache at
-/// once.
+/// Does the writes in their order, and stops at the first that fails, or that is not to be done any more: requests take time, and `still`
+/// is asked right before each. What the API server answers is known to the cache at once.
 ///
 /// # Errors
 /// The write that failed, and why.
-pub async fn act(context: &Context, actor: Actor<'_>, writes: &[Write]) -> Result<Done, (Write, Refusal)> {
+pub async fn act(
+    context: &Context,
+    actor: Actor<'_>,
+    writes: &[Write],
+    still: impl Fn(&Write) -> bool,
+) -> Result<Done, (Write, Refusal)> {
     let mut all = Done::Nothing;
+    let mut known: Vec<(Kind, &str)> = Vec::new();
     for write in writes {
-        all = all.max(one(context, actor, write).await.map_err(|refusal| (write.clone(), refusal))?);
+        let refused = |refusal| (write.clone(), refusal);
+        for seen in &write.rests_on {
+            if known.contains(&(seen.kind, &seen.name)) {
+                continue;
+            }
+            prove(context, actor, seen).await.map_err(refused)?;
+            known.push((seen.kind, &seen.name));
+        }
+        if !still(write) {
+            return Err(refused(Refusal::Overtaken));
+        }
+        all = all.max(one(context, actor, write).await.map_err(refused)?);
+        known.push((write.kind, &write.name));
     }
     Ok(all)
+}
+
+/// Proves that an object is as it was seen, unless that is known: by a request that stores nothing, and that the API server refuses otherwise.
+async fn prove(context: &Context, actor: Actor<'_>, seen: &Seen) -> Result<(), Refusal> {
+    let term = context.leadership.term();
+    if context.proofs.holds(actor.key, term, seen.kind, &seen.name) {
+        return Ok(());
+    }
+    let resource = Resource::from(seen.kind);
+    permit(context, actor, resource, &seen.name)?;
+    let key = Key::new(&actor.key.namespace, &seen.name);
+    let api: Api<Object> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource.api());
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let patch = Patch::Json::<()>(json_patch::Patch(vec![unchanged(Some(&seen.resource_version))]));
+    let answer = api.patch(&key.name, &params, &patch).await;
+    let Object(answer) = answer.map_err(|error| Refusal::of(error, resource, &key))?;
+    learn(context, resource, answer);
+    context.proofs.note_object(actor.key, term, seen.kind, &seen.name);
+    Ok(())
+}
+
+/// Asks the API server what an object is like, and whether it is there at all, which the cache knows from now on: a watch that has missed
+/// its last change will never tell of it.
+///
+/// # Errors
+/// When the API server does not say.
+pub async fn look_again(context: &Context, resource: Resource, key: &Key) -> Result<bool, Refusal> {
+    let api: Api<Object> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource.api());
+    // A list, and not a get, because the operator has the right to that already.
+    let named = ListParams::default().fields(&format!("metadata.name={}", key.name));
+    let found = api.list(&named).await.map_err(|error| Refusal::of(error, resource, key))?;
+    let there = !found.items.is_empty();
+    if !there {
+        let metadata = ObjectMeta {
+            namespace: Some(key.namespace.clone()),
+            name: Some(key.name.clone()),
+            resource_version: found.metadata.resource_version,
+            ..ObjectMeta::default()
+        };
+        context.touch(context.cache.remove(resource, &metadata));
+    }
+    found.items.into_iter().for_each(|Object(object)| learn(context, resource, object));
+    Ok(there)
+}
+
+/// The condition that an object is the one that was read.
+pub fn unchanged(resource_version: Option<&str>) -> PatchOperation {
+    let path = PointerBuf::from_tokens(["metadata", "resourceVersion"]);
+    PatchOperation::Test(TestOperation { path, value: json!(resource_version) })
 }
 
 /// What has come of writes.
@@ -132,6 +210,8 @@ async fn one(context: &Context, actor: Actor<'_>, write: &Write) -> Result<Done,
     let api: Api<Object> = Api::namespaced_with(context.client.clone(), namespace, &resource.api());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     let name = &write.name;
+    let key = Key::new(namespace, name);
+    let refused = |error| Refusal::of(error, resource, &key);
     let result = match &write.request {
         Request::Create(object) => {
             create(&Api::namespaced_with(context.client.clone(), namespace, &resource.api()), object).await
@@ -139,7 +219,7 @@ async fn one(context: &Context, actor: Actor<'_>, write: &Write) -> Result<Done,
         Request::Merge(patch) => api.patch(name, &params, &Patch::Merge(patch)).await.map(Some),
         Request::Strategic(patch) => api.patch(name, &params, &Patch::Strategic(patch)).await.map(Some),
         Request::Json(patch) => {
-            let patch = serde_json::from_value(patch.clone()).map_err(Error::SerdeError).map_err(Refusal::of)?;
+            let patch = serde_json::from_value(patch.clone()).map_err(Error::SerdeError).map_err(refused)?;
             api.patch(name, &params, &Patch::Json::<()>(patch)).await.map(Some)
         }
         Request::Delete { uid, resource_version } => {
@@ -155,7 +235,7 @@ async fn one(context: &Context, actor: Actor<'_>, write: &Write) -> Result<Done,
             answer.map(|answer| answer.left().filter(|object| object.0.metadata.deletion_timestamp.is_some())).inspect(
                 |left| {
                     if left.is_none() {
-                        context.cache.bury(resource, &Key::new(namespace, name), uid);
+                        context.cache.bury(resource, &key, uid);
                     }
                 },
             )
@@ -168,11 +248,12 @@ async fn one(context: &Context, actor: Actor<'_>, write: &Write) -> Result<Done,
             if let Some(object) = answer {
                 learn(context, resource, object.0);
             }
+            context.proofs.note_object(actor.key, context.leadership.term(), write.kind, name);
             Ok(if unknown { Done::Unknown } else { Done::Known })
         }
         Err(error) => {
             debug!(kind = ?write.kind, name, purpose = write.purpose, %error, "not written");
-            Err(Refusal::of(error))
+            Err(refused(error))
         }
     }
 }
@@ -195,6 +276,9 @@ pub fn learn(context: &Context, resource: Resource, object: DynamicObject) {
         Err(unreadable) => debug!(?unreadable, "the answer to a write cannot be read"),
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// The writes with the resource version that the Release has after its status was published: that the publication was accepted
 /// proves that nobody else has changed it since the decision.

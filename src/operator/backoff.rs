@@ -65,6 +65,11 @@ impl<K: Eq + Hash + Clone> Backoff<K> {
         self.state.lock().failures.remove(key);
     }
 
+    /// How often in a row the object has failed.
+    pub fn failures(&self, key: &K) -> u32 {
+        self.state.lock().failures.get(key).copied().unwrap_or_default()
+    }
+
     /// How many objects failed when they were last tried.
     pub fn failing(&self) -> usize {
         self.state.lock().failures.len()

@@ -11,7 +11,10 @@ use lockkeeper_engine::{
 };
 
 use crate::{
-    cache::{Key, State, touched, view::DeploymentEntry},
+    cache::{
+        Key, State, touched,
+        view::{DeploymentEntry, SliceEntry},
+    },
     context::Context,
 };
 
@@ -124,8 +127,12 @@ pub fn replica_sets(state: &State, release: &Key, deployment: &Key, uid: Option<
 fn service(state: &State, key: &Key) -> Option<ServiceView> {
     let entry = state.services.get(key)?;
     let mut view = ServiceView { ports: entry.ports.get(), ..entry.view.clone() };
-    view.ready_since = state.slices.of(key).filter_map(|(_, slice)| slice.since).min();
-    view.ready = state.slices.of(key).flat_map(|(_, slice)| slice.ready.iter().cloned()).collect();
+    // Those of an earlier Service of this name hold pods that this one may not select.
+    let own = |slice: &&SliceEntry| slice.service_uid.as_ref().is_none_or(|uid| *uid == view.uid);
+    let slices: Vec<&SliceEntry> = state.slices.of(key).map(|(_, slice)| slice).filter(own).collect();
+    view.heard = !slices.is_empty();
+    view.ready_since = slices.iter().filter_map(|slice| slice.since).min();
+    view.ready = slices.iter().flat_map(|slice| slice.ready.iter().cloned()).collect();
     // A pod may be in several slices for a moment, and once for each IP family for good.
     view.ready.sort();
     view.ready.dedup();
@@ -142,4 +149,65 @@ fn selecting(state: &State, namespace: &str, deployment: &DeploymentView, named:
     };
     let services = state.services.within(namespace).map(|(_, service)| &service.view);
     services.filter(|service| selects(service) && !named.contains(&&service.name)).map(|s| s.name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cache::{Cache, Resource};
+
+    /// A Service with UID `now`, and its slices.
+    fn seen(slices: &[Value]) -> ServiceView {
+        let cache = Cache::new("lockkeeper-system");
+        let put = |resource, object: Value| {
+            cache.put(resource, serde_json::from_value(object).unwrap(), Timestamp::UNIX_EPOCH).unwrap();
+        };
+        put(
+            Resource::Service,
+            json!({"metadata": {"name": "web", "namespace": "shop", "uid": "now", "resourceVersion": "9"}, "spec": {}}),
+        );
+        for slice in slices {
+            put(Resource::EndpointSlice, slice.clone());
+        }
+        service(&cache.read(), &Key::new("shop", "web")).unwrap()
+    }
+
+    fn slice(owner: &Value, pod: &str) -> Value {
+        let owners: Vec<&Value> = Some(owner).filter(|owner| !owner.is_null()).into_iter().collect();
+        json!({
+            "metadata": {
+                "name": format!("web-{pod}"), "namespace": "shop", "uid": pod, "resourceVersion": "5",
+                "labels": {"kubernetes.io/service-name": "web"}, "ownerReferences": owners,
+            },
+            "endpoints": [{"targetRef": {"kind": "Pod", "name": pod}, "conditions": {"ready": true}}],
+        })
+    }
+
+    fn owner(kind: &str, uid: &str) -> Value {
+        json!({"apiVersion": "v1", "kind": kind, "name": "web", "uid": uid, "controller": true})
+    }
+
+    #[test]
+    fn slices_of_an_earlier_service_of_the_same_name_say_nothing() {
+        let view = seen(&[slice(&owner("Service", "before"), "old")]);
+        assert_eq!((view.heard, view.ready.len(), view.ready_since), (false, 0, None));
+        assert!(!view.serves_nobody(), "that nothing is known of it does not mean that it has no pods");
+        let view = seen(&[slice(&owner("Service", "before"), "old"), slice(&owner("Service", "now"), "new")]);
+        assert_eq!((view.heard, view.ready), (true, vec!["new".to_owned()]));
+    }
+
+    #[test]
+    fn slices_that_are_mirrored_or_made_by_hand_count() {
+        let view = seen(&[slice(&owner("Endpoints", "other"), "mirrored"), slice(&Value::Null, "by-hand")]);
+        assert_eq!((view.heard, view.ready), (true, vec!["by-hand".to_owned(), "mirrored".to_owned()]));
+    }
+
+    #[test]
+    fn a_service_whose_slice_is_empty_serves_nobody() {
+        let mut empty = slice(&owner("Service", "now"), "none");
+        empty["endpoints"] = json!([]);
+        assert!(seen(&[empty]).serves_nobody());
+    }
 }

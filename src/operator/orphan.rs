@@ -7,7 +7,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{Api, api::ListParams};
 use lockkeeper_api::names::POD_TEMPLATE_HASH;
 use lockkeeper_engine::{
     orphan::{Remedy, remedy},
@@ -20,7 +19,7 @@ use tracing::{info, warn};
 
 use crate::{
     act::{self, Actor, Refusal},
-    cache::{Key, Object, Resource, touched},
+    cache::{Key, Resource, touched},
     context::Context,
     observe,
 };
@@ -79,9 +78,9 @@ pub async fn reconcile(context: Arc<Context>, key: Key) {
     let writes: Vec<Write> = remedy.write(&release, &deployment).into_iter().collect();
     let acted = async {
         if !writes.is_empty() {
-            prove_gone(&context, &Key::new(&key.namespace, &release)).await?;
+            prove_gone(&context, Key::new(&key.namespace, &release)).await?;
         }
-        act::act(&context, actor, &writes).await.map_err(|(_, refusal)| refusal)
+        act::act(&context, actor, &writes, |_| true).await.map_err(|(_, refusal)| refusal)
     };
     match acted.await {
         Ok(_) => {
@@ -106,15 +105,12 @@ pub async fn reconcile(context: Arc<Context>, key: Key) {
 ///
 /// # Errors
 /// When the Release is there, which the cache knows from now on, or the API server does not say.
-async fn prove_gone(context: &Context, release: &Key) -> Result<(), Refusal> {
+async fn prove_gone(context: &Context, release: Key) -> Result<(), Refusal> {
     let resource = Resource::Release;
-    let api: Api<Object> = Api::namespaced_with(context.client.clone(), &release.namespace, &resource.api());
-    // A list, and not a get, because the operator has the right to that already.
-    let named = ListParams::default().fields(&format!("metadata.name={}", release.name));
-    let found = api.list(&named).await.map_err(Refusal::of)?.items;
-    let gone = found.is_empty();
-    found.into_iter().for_each(|Object(object)| act::learn(context, resource, object));
-    if gone { Ok(()) } else { Err(Refusal::Stale) }
+    if act::look_again(context, resource, &release).await? {
+        return Err(Refusal::Stale { resource, key: release });
+    }
+    Ok(())
 }
 
 struct Orphan {

@@ -1,14 +1,19 @@
 //! The one writer of status: of Releases, windows and policies.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
-use json_patch::{AddOperation, PatchOperation, TestOperation, jsonptr::PointerBuf};
+use json_patch::{AddOperation, PatchOperation, jsonptr::PointerBuf};
 use kube::{
     Api,
     api::{DynamicObject, Patch, PatchParams},
 };
 use lockkeeper_api::{Release, ReleaseStatus, names::FIELD_MANAGER};
+use lockkeeper_engine::write::Kind;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,7 +21,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::{
-    act::{Actor, Refusal, learn, permit},
+    act::{Actor, Refusal, learn, permit, unchanged},
     backoff,
     cache::{Key, Object, Resource},
     context::Context,
@@ -111,18 +116,51 @@ fn published(release: &Release) -> Cow<'_, ReleaseStatus> {
 /// once that a Release is current, by a request that the API server refuses otherwise; from then on nobody else changes its status as
 /// long as this process leads. Each publication is such a request; where none is due, an empty one is made. Without an election
 /// nothing keeps others out, and each round of writes needs its own.
+///
+/// So it is with the other objects that a write rests on: one that this process has written or proven while it leads, nobody else changes
+/// but users.
 #[derive(Debug, Default)]
-pub struct Proofs(Mutex<HashMap<Key, u64>>);
+pub struct Proofs(Mutex<HashMap<Key, Proven>>);
+
+#[derive(Debug)]
+struct Proven {
+    term: u64,
+    /// Beside the Release.
+    objects: BTreeSet<(Kind, String)>,
+}
 
 impl Proofs {
     /// Whether a Release is known to be current since this process leads.
     pub fn hold(&self, key: &Key, term: Option<u64>) -> bool {
-        term.is_some_and(|term| self.0.lock().get(key) == Some(&term))
+        term.is_some_and(|term| self.0.lock().get(key).is_some_and(|proven| proven.term == term))
     }
 
-    fn note(&self, key: &Key, term: Option<u64>) {
-        if let Some(term) = term {
-            self.0.lock().insert(key.clone(), term);
+    pub(crate) fn note(&self, key: &Key, term: Option<u64>) {
+        let Some(term) = term else { return };
+        let mut all = self.0.lock();
+        if all.get(key).is_none_or(|proven| proven.term != term) {
+            all.insert(key.clone(), Proven { term, objects: BTreeSet::new() });
+        }
+    }
+
+    /// Whether one of a Release's objects is known to be current since this process leads.
+    pub fn holds(&self, release: &Key, term: Option<u64>, kind: Kind, name: &str) -> bool {
+        let all = self.0.lock();
+        let proven = all.get(release).filter(|proven| Some(proven.term) == term);
+        proven.is_some_and(|proven| proven.objects.contains(&(kind, name.to_owned())))
+    }
+
+    /// One of a Release's objects is current.
+    pub fn note_object(&self, release: &Key, term: Option<u64>, kind: Kind, name: &str) {
+        if let Some(proven) = self.0.lock().get_mut(release).filter(|proven| Some(proven.term) == term) {
+            proven.objects.insert((kind, name.to_owned()));
+        }
+    }
+
+    /// A Release has come to rest: its objects are of no interest until the next one.
+    pub fn rest(&self, release: &Key) {
+        if let Some(proven) = self.0.lock().get_mut(release) {
+            proven.objects.clear();
         }
     }
 
@@ -142,7 +180,7 @@ pub async fn prove(context: &Context, actor: Actor<'_>, release: &Release) -> Re
     if context.proofs.hold(key, term) {
         return Ok(());
     }
-    send(context, actor, vec![current(release.metadata.resource_version.as_deref())]).await?;
+    send(context, actor, vec![unchanged(release.metadata.resource_version.as_deref())]).await?;
     debug!(release = %key, "it is as it was read");
     context.proofs.note(key, term);
     Ok(())
@@ -244,13 +282,7 @@ async fn write(
 ) -> Result<DynamicObject, Refusal> {
     // A merge would keep what is not there any more; this replaces it as a whole.
     let status = PatchOperation::Add(AddOperation { path: PointerBuf::from_tokens(["status"]), value: status });
-    send(context, actor, vec![current(resource_version), status]).await
-}
-
-/// The condition that an object is the one that was read.
-fn current(resource_version: Option<&str>) -> PatchOperation {
-    let path = PointerBuf::from_tokens(["metadata", "resourceVersion"]);
-    PatchOperation::Test(TestOperation { path, value: json!(resource_version) })
+    send(context, actor, vec![unchanged(resource_version), status]).await
 }
 
 async fn send(context: &Context, actor: Actor<'_>, patch: Vec<PatchOperation>) -> Result<DynamicObject, Refusal> {
@@ -259,7 +291,8 @@ async fn send(context: &Context, actor: Actor<'_>, patch: Vec<PatchOperation>) -
     let api: Api<Object> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource.api());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     let patch = Patch::Json::<()>(json_patch::Patch(patch));
-    let Object(answer) = api.patch_status(&key.name, &params, &patch).await.map_err(Refusal::of)?;
+    let Object(answer) =
+        api.patch_status(&key.name, &params, &patch).await.map_err(|error| Refusal::of(error, resource, key))?;
     learn(context, resource, answer.clone());
     Ok(answer)
 }

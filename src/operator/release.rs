@@ -1,8 +1,9 @@
 //! The loop of one Release: observe, plan, decide, publish, act. Publish comes before act, so that what cannot be undone is
 //! intended in public first.
 
-use std::{sync::Arc, time::Duration, time::Instant};
+use std::{sync::Arc, time::Duration};
 
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource as _;
 use lockkeeper_api::{
@@ -11,8 +12,10 @@ use lockkeeper_api::{
 };
 use lockkeeper_engine::{
     Event, Outcome, decide,
+    plan::Plan,
     write::{Kind, Write},
 };
+use tokio::time::Instant;
 use tracing::{Instrument, Span, debug, info, info_span, warn};
 
 use crate::{
@@ -25,6 +28,12 @@ use crate::{
 
 const NAME: &str = "release";
 
+/// After so many refusals in a row, because an object is not as it was seen, its watch is not waited for any more.
+const UNHEARD: u32 = 5;
+
+/// A decision that is older is made again before it is carried out: windows close meanwhile, people decide, numbers come.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// Looks at a Release once. What it finds to do next, it puts into the queue.
 pub async fn reconcile(context: Arc<Context>, key: Key) {
     if !context.leadership.is_leader() {
@@ -34,7 +43,7 @@ pub async fn reconcile(context: Arc<Context>, key: Key) {
         return forget(&context, &key);
     };
     let span = info_span!("reconcile", release = %key, revision = tracing::field::Empty);
-    let started = Instant::now();
+    let started = std::time::Instant::now();
     let result = look(&context, &key, &release).instrument(span).await;
     context.metrics.reconciled(
         NAME,
@@ -45,8 +54,16 @@ pub async fn reconcile(context: Arc<Context>, key: Key) {
         Ok(()) => context.backoff.reset(&(Resource::Release, key)),
         Err((_, Refusal::NotLeading)) => {}
         Err((purpose, Refusal::Throttled(delayed))) => throttled(&context, &key, &release, &purpose, delayed),
-        // The newer state wakes us by itself; this is for the case that it never comes.
-        Err((_, Refusal::Stale)) => later(&context, &key),
+        // Nothing is wrong; it is decided anew.
+        Err((_, Refusal::Overtaken)) => context.releases.add(key),
+        Err((_, Refusal::Stale { resource, key: missed })) => {
+            // The newer state wakes us by itself; this is for the case that it never comes.
+            later(&context, &key);
+            if context.backoff.failures(&(Resource::Release, key)) >= UNHEARD {
+                // What it does not say now is asked for again.
+                let _ = act::look_again(&context, resource, &missed).await;
+            }
+        }
         Err((purpose, refusal @ Refusal::Refused { .. })) => {
             let error: &dyn std::error::Error = &refusal;
             warn!(release = %key, purpose, reason = %refusal, error = ?error.source().map(ToString::to_string), "failed to write");
@@ -71,7 +88,7 @@ fn throttled(context: &Context, key: &Key, release: &Release, purpose: &str, del
 
 fn later(context: &Context, key: &Key) {
     let delay: Duration = context.backoff.failed(&(Resource::Release, key.clone()));
-    context.releases.add_at(key.clone(), tokio::time::Instant::now() + delay);
+    context.releases.add_at(key.clone(), Instant::now() + delay);
 }
 
 /// A Release that is gone, or another operator's by now, leaves nothing behind in this process.
@@ -87,12 +104,31 @@ fn forget(context: &Arc<Context>, key: &Key) {
 
 type Failure = (String, Refusal);
 
-async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<(), Failure> {
-    let (now, jumped) = (context.clock.now(), context.jumped());
+/// Decides, from what is known now.
+fn consider(context: &Context, key: &Key, release: &Release, jumped: SignedDuration) -> (Plan, ReleaseStatus, Outcome) {
+    let now = context.clock.now();
     let status = context.memory.status(key, release, now, jumped);
     let plan = observe::plan(context, key, release);
     let world = observe::world(context, key, &plan, status.phase);
     let outcome = decide(&plan, &world, &status, now);
+    (plan, status, outcome)
+}
+
+/// Whether what was `decided` at that time would be decided again.
+fn still(context: &Context, key: &Key, decided: Instant, write: &Write) -> bool {
+    if decided.elapsed() < FRESH {
+        return true;
+    }
+    let Some(release) = observe::release(context, key) else { return false };
+    let (_, _, now) = consider(context, key, &release, context.jumped());
+    now.writes
+        .iter()
+        .any(|other| (other.kind, &other.name, &other.request) == (write.kind, &write.name, &write.request))
+}
+
+async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<(), Failure> {
+    let (decided, jumped) = (Instant::now(), context.jumped());
+    let (plan, status, outcome) = consider(context, key, release, jumped);
     let Outcome { status: next, publish, mut writes, events, measure, watch_pods, wake } = outcome;
     if let Some(candidate) = &next.candidate {
         Span::current().record("revision", &candidate.revision);
@@ -124,7 +160,10 @@ async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<()
     context.metrics.release(sample::of(key, &next));
     count(context, key, &status, &next);
     let actor = Actor { resource: Resource::Release, key, phase: Some(next.phase) };
-    let written = write(context, actor, release, &writes, proven).await;
+    if writes.is_empty() && next.candidate.is_none() {
+        context.proofs.rest(key);
+    }
+    let written = write(context, actor, release, (&writes, decided), proven).await;
     context.measures.ask(context, key, measure);
     for event in events {
         context.events.send(reference(release), event);
@@ -132,12 +171,12 @@ async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<()
     written
 }
 
-/// Does the writes. Unless it is `proven` that the Release is as it was read, that comes first.
+/// Does the writes that were `decided` at that time. Unless it is `proven` that the Release is as it was read, that comes first.
 async fn write(
     context: &Context,
     actor: Actor<'_>,
     release: &Release,
-    writes: &[Write],
+    (writes, decided): (&[Write], Instant),
     proven: bool,
 ) -> Result<(), Failure> {
     // What changes the Release itself carries its version.
@@ -145,7 +184,7 @@ async fn write(
         let unknown = |refusal| ("find the Release unchanged".to_owned(), refusal);
         publish::prove(context, actor, release).await.map_err(unknown)?;
     }
-    let done = act::act(context, actor, writes)
+    let done = act::act(context, actor, writes, |write| still(context, actor.key, decided, write))
         .await
         .map_err(|(write, refusal)| (format!("{} ({:?} {})", write.purpose, write.kind, write.name), refusal))?;
     match done {

@@ -90,6 +90,9 @@ pub struct ReleaseStatus {
     /// Since when pods of the version under test are missing that had been available.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unavailable_since: Option<Time>,
+    /// That nothing can be tried, because no workload asks for any pod: from the beginning, or since it was scaled to 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub without_pods: Option<WithoutPods>,
     /// Every gate that is asked now or stays closed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateStatus>,
@@ -114,6 +117,15 @@ pub struct ReleaseStatus {
     /// Decisions that have been counted for the current candidate; at most 128.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<CountedDecision>,
+}
+
+/// Since when no workload of the release asks for any pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WithoutPods {
+    /// From the beginning: pauses with a duration and analyses are passed over, gates and pauses without one are not.
+    FromTheStart,
+    /// Scaled to 0 since: the release waits until there are pods again.
+    MidWay,
 }
 
 /// A version of all workloads.

@@ -11,7 +11,7 @@ use crate::{
     revision::images_that_differ,
     traffic,
     world::{ReplicaSetView, Role, ServiceView, WorkloadView},
-    write::{self, ContainerImage, DeploymentGoal, Write},
+    write::{self, ContainerImage, DeploymentGoal, Seen, Write},
 };
 
 /// What becomes of the version that is left.
@@ -93,9 +93,8 @@ fn swap(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView>) -
     }
     let Some(old) = old.filter(|old| old.controlled) else {
         // The gap: the Deployment controls neither. Close it first.
-        return Round::write(
-            detach_history(scene, new, None).into_iter().chain([write::attach(deployment, new, None)]),
-        );
+        let attach = write::attach(deployment, new, None).resting_on(scene.rivals(&new.hash));
+        return Round::write(detach_history(scene, new, None).into_iter().chain([attach]));
     };
     let mut writes: Vec<_> = scene.hold(None).into_iter().collect();
     // To one of them, and not to pods that have been deleted meanwhile.
@@ -119,7 +118,7 @@ fn swap(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView>) -
     }
     let mut writes = detach_history(scene, new, Some(old));
     writes.push(write::detach(&scene.plan.name, deployment, old, Role::Previous));
-    writes.push(write::attach(deployment, new, None));
+    writes.push(write::attach(deployment, new, None).resting_on(scene.rivals(&new.hash)));
     Round::write(writes)
 }
 
@@ -197,7 +196,7 @@ fn aimed<'a>(
     }
     match scene.unconfirmed() {
         Some(round) => Err(round),
-        None => Err(Round::write([write::aim_canary_service(canary, &new.hash)])),
+        None => Err(Round::write([write::aim_canary_service(canary, &new.hash).resting_on(scene.weights())])),
     }
 }
 
@@ -251,7 +250,7 @@ fn restore_traffic(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&Replica
         let carried = scene.service(&services.canary).is_some_and(|canary| {
             canary.selector.get(POD_TEMPLATE_HASH) == Some(&new.hash) && scene.ready(canary, new) > 0
         });
-        if !carried && elsewhere && new.available > 0 && !stable.ready.is_empty() {
+        if !carried && elsewhere && new.available > 0 && !stable.serves_nobody() {
             // It serves others now, and must not change over under traffic.
             let waiting = || Round::wait(format!("waiting for endpoints of {}", new.name));
             return Some(aimed(scene, services, stable, new).map_or_else(|round| round, |_| waiting()));
@@ -266,7 +265,7 @@ fn restore_traffic(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&Replica
         return Some(match new.available {
             // Never to a version without a ready pod.
             0 if scene.deployment.replicas > 0 => Round::wait(format!("waiting for pods of {}", new.name)),
-            _ => Round::write(scene.pin(&new.hash)),
+            _ => Round::write(scene.change_over(&new.hash)),
         });
     }
     let foreign = stable.ready.len() - scene.ready(stable, new);
@@ -291,17 +290,21 @@ fn restore_traffic(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&Replica
 fn clean_up(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView>, keep: Keep) -> Round {
     let mut round = Round::default();
     if let Some(canary) = scene.services().and_then(|s| scene.service(&s.canary)).filter(|c| c.ours && !c.deleting) {
-        round.writes.push(write::delete_service(canary));
+        round.writes.push(write::delete_service(canary).resting_on(scene.weights()));
     }
-    for rs in scene.view.replica_sets.iter().filter(|rs| rs.role.is_some() && rs.hash != new.hash && !rs.deleting) {
+    let asleep = scene.is_asleep(new);
+    let left = scene.view.replica_sets.iter().filter(|rs| rs.role.is_some() && rs.hash != new.hash && !rs.deleting);
+    for rs in left.filter(|rs| !asleep || rs.role != Some(Role::History)) {
         let kept = old.is_some_and(|old| old.hash == rs.hash) && keep != Keep::Gone;
         if !kept {
             retire(scene, rs, &mut round);
         } else if keep == Keep::Full {
             let wanted = if scene.services().is_some() { scene.deployment.replicas } else { 0 };
-            round.writes.extend((rs.replicas != wanted).then(|| write::scale(rs, wanted)));
+            round.writes.extend((rs.replicas < wanted).then(|| write::scale(rs, wanted)));
+            round.writes.extend((rs.replicas > wanted).then(|| scene.shrink(rs, wanted)));
         }
     }
+    round.writes.extend(scene.leave_alone(&new.hash));
     if keep != Keep::Gone && old.is_some_and(|old| old.role.is_some()) || !round.done() {
         return round;
     }
@@ -325,9 +328,10 @@ fn retire(scene: &Scene<'_>, rs: &ReplicaSetView, round: &mut Round) {
     let twin = scene.view.replica_sets.iter().any(|o| o.controlled && o.digest == rs.digest);
     let was_stable = rs.borrowed || rs.role != Some(Role::Candidate);
     if was_stable && !twin {
-        round.writes.push(write::attach(scene.deployment, rs, (rs.replicas > 0).then_some(0)));
+        let emptied = (rs.replicas > 0).then_some(0);
+        round.writes.push(write::attach(scene.deployment, rs, emptied).resting_on(scene.traffic()));
     } else if rs.replicas > 0 {
-        round.writes.push(write::scale(rs, 0));
+        round.writes.push(scene.shrink(rs, 0));
     } else if rs.existing > 0 {
         round.pending = Some(super::Pending::Progress(format!("waiting for the pods of {} to end", rs.name)));
     } else {
@@ -389,7 +393,8 @@ pub fn dismantle(work: &WorkloadPlan, view: &WorkloadView) -> Vec<Write> {
     writes.extend(view.services.values().filter(|s| s.pin.is_some()).map(write::unpin));
     if writes.is_empty() {
         let canary = view.services.get(&services.canary).filter(|c| c.ours && !c.deleting);
-        writes.extend(canary.map(write::delete_service));
+        let weights = || view.routes.values().map(Seen::route);
+        writes.extend(canary.map(|canary| write::delete_service(canary).resting_on(weights())));
     }
     writes
 }

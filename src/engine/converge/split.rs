@@ -24,6 +24,7 @@ pub fn split(
     // First the Deployment: it must not act on the new template.
     let mut held: Vec<_> = scene.hold(images_to_set(scene.work, scene.deployment)).into_iter().collect();
     held.extend(scene.take_off(&stable.hash));
+    held.extend(scene.leave_alone(&stable.hash));
     if !held.is_empty() {
         return Round::write(held);
     }
@@ -93,7 +94,10 @@ fn prepare(scene: &Scene<'_>, old: &ReplicaSetView, candidate: &WorkloadRevision
             }
         }
         Some(canary) if canary.selector.get(POD_TEMPLATE_HASH) != Some(&candidate.hash) => {
-            writes.extend((scene.most() == 0).then(|| write::aim_canary_service(canary, &candidate.hash)));
+            writes.extend(
+                (scene.most() == 0)
+                    .then(|| write::aim_canary_service(canary, &candidate.hash).resting_on(scene.weights())),
+            );
         }
         Some(_) => {}
     }
@@ -138,14 +142,14 @@ fn shift(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, target: 
         return unconfirmed;
     }
     // Traffic has left: the capacity may follow, unless the next step needs it.
-    let surplus = (new.replicas > wanted).then(|| write::scale(new, wanted));
+    let surplus = (new.replicas > wanted).then(|| scene.shrink(new, wanted));
     Round { served: true, writes: surplus.into_iter().collect(), ..Round::default() }
 }
 
 /// Other candidates, which a resumed Deployment has started: the stable version does without them.
 fn leftovers(scene: &Scene<'_>, new: &ReplicaSetView) -> Vec<Write> {
     let others = scene.view.replica_sets.iter().filter(|rs| rs.role == Some(Role::Candidate) && rs.hash != new.hash);
-    others.filter(|rs| rs.replicas > 0).map(|rs| write::scale(rs, 0)).collect()
+    others.filter(|rs| rs.replicas > 0).map(|rs| scene.shrink(rs, 0)).collect()
 }
 
 /// The share that the candidate can carry now: the target's when all of its pods are ready, never more than before
@@ -153,14 +157,16 @@ fn leftovers(scene: &Scene<'_>, new: &ReplicaSetView) -> Vec<Write> {
 fn allowed(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, weight: u8, wanted: u32) -> u8 {
     let Some(services) = scene.services().filter(|_| scene.work.routed()) else { return 0 };
     let ready = scene.service(&services.canary).map_or(0, |canary| scene.ready(canary, new));
-    let stable_ready = scene
-        .service(&services.stable)
-        .map_or(0, |stable| if is_pinned(stable, &old.hash) { scene.ready(stable, old) } else { stable.ready.len() });
+    let unserved = scene.service(&services.stable).is_none_or(|stable| {
+        let served = if is_pinned(stable, &old.hash) { scene.ready(stable, old) } else { stable.ready.len() };
+        // Endpoints that nobody has heard of yet are about to come, if there are pods.
+        served == 0 && (stable.heard || old.available == 0)
+    });
     if ready == 0 {
         return 0;
     }
     // With none asked for, nobody is to be served.
-    if stable_ready == 0 && scene.deployment.replicas > 0 {
+    if unserved && scene.deployment.replicas > 0 {
         return 100;
     }
     let complete = new.available >= wanted && ready >= wanted.min(new.replicas) as usize;

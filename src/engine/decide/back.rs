@@ -45,6 +45,7 @@ impl Run<'_> {
         self.next.hold = None;
         self.next.step = None;
         self.next.unavailable_since = None;
+        self.next.without_pods = None;
         self.enter(Phase::RollingBack);
         self.event("RollingBack", true, format!("from version {}: {message}", left.version));
     }

@@ -72,7 +72,7 @@ impl<'a> Run<'a> {
             return turn;
         }
         let index = step.index as usize;
-        if let Some(turn) = self.commanded(index, &step) {
+        if let Some(turn) = self.commanded(index, &step).or_else(|| self.emptied_or_filled()) {
             return turn;
         }
         let target = Target::at(&self.plan.steps, index);
@@ -149,7 +149,7 @@ impl<'a> Run<'a> {
             );
         }
         if self.plan.steps.len() <= index || self.plan.steps_digest(index) != step.digest {
-            return Some(self.start_over());
+            return Some(self.start_over("the steps have changed: they start over"));
         }
         if let Some(command) = self.take(&[Verdict::Skip]) {
             self.event("StepSkipped", false, format!("step {} skipped {}", step.position, command.signed()));
@@ -158,8 +158,8 @@ impl<'a> Run<'a> {
         None
     }
 
-    pub(super) fn start_over(&mut self) -> Turn {
-        self.event("StepsChanged", false, "the steps have changed: they start over");
+    pub(super) fn start_over(&mut self, why: &str) -> Turn {
+        self.event("StepsChanged", false, why);
         self.enter_step(0);
         Turn::Again
     }
@@ -293,8 +293,9 @@ impl<'a> Run<'a> {
         match self.plan.steps.get(index) {
             None | Some(Step::SetWeight(_) | Step::SetCanaryScale(_)) => Standing::Over,
             // There is nothing to canary: handed over at once, but for the people who are to be asked.
-            Some(Step::Pause(_) | Step::Analysis(_)) if skipped => Standing::Over,
+            Some(Step::Analysis(_)) if skipped => Standing::Over,
             Some(Step::Pause(pause)) => match pause.duration.map(after) {
+                Some(_) if skipped => Standing::Over,
                 Some(until) if until <= self.now => Standing::Over,
                 Some(until) => stopped(format!("step {position}: pause until {}", clock(until)), Some(until)),
                 None => stopped(format!("step {position}: pause without duration; a Decision Resume goes on"), None),

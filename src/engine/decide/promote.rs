@@ -25,7 +25,8 @@ impl Run<'_> {
         }
         let Some(stable) = self.next.stable.clone() else { return Turn::Again };
         let message = format!("version {} takes the stable version's place", candidate.version);
-        if let Some(turn) = self.marked(message.clone()).or_else(|| self.shut_again()) {
+        let again = |run: &mut Self| run.emptied_or_filled().or_else(|| run.shut_again());
+        if let Some(turn) = self.marked(message.clone()).or_else(|| again(self)) {
             return turn;
         }
         let joined = self.each(|scene, part| match candidate.workloads.get(part) {
@@ -58,6 +59,7 @@ impl Run<'_> {
         self.next.previous = self.next.stable.take();
         self.next.stable = Some(RevisionStatus { since: Time(self.now), ..candidate });
         self.next.candidate = None;
+        self.next.without_pods = None;
         self.next.gates.clear();
         self.next.step = None;
         let revision = self.next.stable.as_ref().map(|stable| stable.revision.clone());
@@ -73,13 +75,8 @@ impl Run<'_> {
     /// promoted is not asked.
     fn shut_again(&mut self) -> Option<Turn> {
         let forced = self.next.step.as_ref().is_some_and(|step| step.ended);
-        let stable = self.next.stable.iter().flat_map(|stable| &stable.workloads);
-        let begun = self.world.workloads.iter().zip(stable).any(|(view, part)| {
-            // The handover goes through: half of it would be worse than either end.
-            !view.replica_sets.iter().any(|rs| rs.hash == part.hash && rs.controlled)
-        });
         if forced
-            || begun
+            || self.is_handing_over()
             || self.next.weight.unwrap_or_default().confirmed >= 100
             || gate::open(&self.ask(Exposure::Promotion, None))
         {
@@ -88,11 +85,21 @@ impl Run<'_> {
         let last = self.plan.steps.len().checked_sub(1)?;
         self.enter(Phase::Paused);
         if self.next.step.as_ref().is_some_and(|step| self.plan.steps_digest(step.index as usize) != step.digest) {
-            return Some(self.start_over());
+            return Some(self.start_over("the steps have changed: they start over"));
         }
         self.enter_step(last);
         self.end_step();
         Some(Turn::Again)
+    }
+
+    /// Whether the stable version has been let go somewhere. Then the handover goes through: half of it would be worse than either end.
+    pub(super) fn is_handing_over(&self) -> bool {
+        let stable = self.next.stable.iter().flat_map(|stable| &stable.workloads);
+        self.world
+            .workloads
+            .iter()
+            .zip(stable)
+            .any(|(view, part)| !view.replica_sets.iter().any(|rs| rs.hash == part.hash && rs.controlled))
     }
 
     /// Promoted without a bake: only clearing up is left.

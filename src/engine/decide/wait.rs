@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lockkeeper_api::{
     decision::Verdict,
     deployment_window::Exposure,
-    release::{CheckOutcome, GateKind, GateState, Hold, Phase, RevisionStatus},
+    release::{CheckOutcome, GateKind, GateState, Hold, Phase, RevisionStatus, WithoutPods},
 };
 
 use super::{Doing, Run, Turn, Waits};
@@ -49,7 +49,12 @@ impl Run<'_> {
             self.enter(Phase::Progressing);
             // Where nobody had to wait, what was requested and what starts is one thing.
             self.events.retain(|event| event.reason != "ReleaseRequested");
-            let note = format!("version {} ({}) starts", candidate.version, candidate.revision);
+            let mut note = format!("version {} ({}) starts", candidate.version, candidate.revision);
+            if self.is_empty() {
+                self.next.without_pods = Some(WithoutPods::FromTheStart);
+                note +=
+                    " without pods: there is nothing to try, and pauses with a duration and analyses are passed over";
+            }
             self.event("ReleaseStarted", false, note);
             self.enter_step(0);
             return Turn::Again;

@@ -110,6 +110,8 @@ pub struct ServiceEntry {
 pub struct SliceEntry {
     /// Name of the Service.
     pub service: Option<String>,
+    /// UID of the Service that it was made for; none if it was made by hand, or mirrored.
+    pub service_uid: Option<String>,
     /// Names of the ready pods.
     pub ready: Vec<String>,
     /// Since when there has been, without a gap, a ready pod.
@@ -234,6 +236,7 @@ pub fn service(object: &DynamicObject, before: Option<&ServiceEntry>, now: Times
         pin: metadata.annotations.as_ref().and_then(|annotations| annotations.get(PIN)).cloned(),
         ports: Value::Null,
         headless: spec["clusterIP"] == "None",
+        heard: false,
         ready: Vec::new(),
         ready_since: None,
         authorship: authorship(metadata, "/f:spec/f:selector", before.map(|b| &b.view.authorship), now),
@@ -252,10 +255,13 @@ pub fn slice(object: &DynamicObject, before: Option<&SliceEntry>, now: Timestamp
     let pods = endpoints.filter(ready).filter(|endpoint| endpoint["targetRef"]["kind"] == "Pod");
     let ready: Vec<String> =
         pods.filter_map(|endpoint| endpoint["targetRef"]["name"].as_str().map(String::from)).collect();
+    let is_service = |owner: &&OwnerReference| owner.kind == "Service" && owner.api_version == "v1";
+    let owner = object.metadata.owner_references.iter().flatten().find(is_service);
     // Others in the place of all that there were are a beginning, too.
     let lasting = before.filter(|before| before.ready.iter().any(|pod| ready.contains(pod)));
     SliceEntry {
         service: object.metadata.labels.as_ref().and_then(|labels| labels.get("kubernetes.io/service-name")).cloned(),
+        service_uid: owner.map(|owner| owner.uid.clone()),
         since: (!ready.is_empty()).then(|| lasting.and_then(|before| before.since).unwrap_or(now)),
         ready,
     }

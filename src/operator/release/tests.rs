@@ -99,6 +99,50 @@ fn operator() -> (Arc<Context>, Arc<Adversary>) {
     (context, adversary)
 }
 
+/// A Deployment that is complete, with its ReplicaSet, and a Release that takes it over.
+fn complete(context: &Context, deployment: &str) {
+    let template =
+        json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "app", "image": "web:1"}]}});
+    let metadata = |version: &str| json!({"name": "web", "namespace": "shop", "uid": "d", "generation": 1, "resourceVersion": version});
+    let mut set = json!({
+        "metadata": metadata("2"),
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"pod-template-hash": "h"}}, "template": template},
+        "status": {"observedGeneration": 1, "replicas": 1, "availableReplicas": 1},
+    });
+    set["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "d", "controller": true}]);
+    let put = |resource, object: Value| {
+        let object = serde_json::from_value::<DynamicObject>(object).unwrap();
+        context.cache.put(resource, object, Timestamp::now()).unwrap();
+    };
+    put(Resource::ReplicaSet, set);
+    put(
+        Resource::Deployment,
+        json!({
+            "metadata": metadata(deployment), "spec": {"replicas": 1, "template": template},
+            "status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1},
+        }),
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_took_long_is_written_only_if_it_would_be_decided_again() {
+    let (context, adversary) = operator();
+    adversary.undo();
+    complete(&context, "7");
+    let key = Key::new("shop", "web");
+    let release = observe::release(&context, &key).unwrap();
+    let decided = Instant::now();
+    let (_, _, outcome) = consider(&context, &key, &release, context.jumped());
+    let [write] = &outcome.writes[..] else { panic!("{:?}", outcome.writes) };
+    tokio::time::advance(FRESH * 2).await;
+    assert!(still(&context, &key, decided, write), "nothing has changed");
+    // Somebody scales it meanwhile.
+    complete(&context, "8");
+    assert!(!still(&context, &key, decided, write));
+    assert!(still(&context, &key, Instant::now(), write), "what was just decided is not decided again");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_fight_is_braked_to_one_write_a_second_goes_on_by_itself_and_is_told_of_once() {
     let (context, adversary) = operator();

@@ -1,6 +1,6 @@
 //! An API server of one namespace: JSON objects with versions, and the writes of the engine as it would apply them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use lockkeeper_engine::write::{Kind, Request, Write};
@@ -41,6 +41,8 @@ pub struct Cluster {
     pub pods: BTreeMap<String, Pod>,
     /// Ready pods by Service, as the EndpointSlices hold them.
     pub endpoints: BTreeMap<String, Vec<String>>,
+    /// Services whose EndpointSlices nobody has heard of yet.
+    pub unheard: BTreeSet<String>,
     /// Since when a Service has had a ready pod without a gap.
     pub served: BTreeMap<String, Timestamp>,
     pub gateways: BTreeMap<String, Gateway>,
@@ -56,6 +58,7 @@ impl Cluster {
             objects: BTreeMap::new(),
             pods: BTreeMap::new(),
             endpoints: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             served: BTreeMap::new(),
             gateways: BTreeMap::new(),
             guarded: true,

@@ -65,6 +65,8 @@ pub struct Lab {
     pub watchman: Watchman,
     /// Every write that was done, for people who read a failure.
     pub log: Vec<String>,
+    /// The same, as data.
+    pub done: Vec<Write>,
     /// What happens, and before which write.
     pub script: VecDeque<(usize, Happening)>,
     pub writes: usize,
@@ -103,6 +105,7 @@ impl Lab {
             outcome: Outcome::default(),
             watchman: Watchman::default(),
             log: Vec::new(),
+            done: Vec::new(),
             script: VecDeque::new(),
             writes: 0,
             interleaved: false,
@@ -208,6 +211,7 @@ impl Lab {
             match self.cluster.apply(write) {
                 Ok(()) => {
                     self.note(format!("{:?} {}: {}", write.kind, write.name, write.purpose));
+                    self.done.push(write.clone());
                     self.watchman.written(&before, &self.cluster, write, &self.log);
                 }
                 Err(Stale) => {

@@ -10,6 +10,7 @@ mod forward;
 mod gates;
 mod gitops;
 mod policies;
+mod recreated;
 
 use lockkeeper_api::release::{GateState, Phase};
 use lockkeeper_engine::{traffic, write::Kind};

@@ -124,6 +124,7 @@ fn replica_set(object: &Value, uid: Option<&str>, work: &WorkloadPlan, plan: &Pl
 
 fn service(cluster: &Cluster, name: &str) -> Option<ServiceView> {
     let object = cluster.get(Kind::Service, name)?;
+    let heard = !cluster.unheard.contains(name);
     let (metadata, spec) = (&object["metadata"], &object["spec"]);
     Some(ServiceView {
         name: name.into(),
@@ -135,8 +136,9 @@ fn service(cluster: &Cluster, name: &str) -> Option<ServiceView> {
         pin: metadata["annotations"][PIN].as_str().map(str::to_owned),
         ports: spec["ports"].clone(),
         headless: spec["clusterIP"] == "None",
-        ready: cluster.endpoints.get(name).cloned().unwrap_or_default(),
-        ready_since: cluster.served.get(name).copied(),
+        heard,
+        ready: cluster.endpoints.get(name).filter(|_| heard).cloned().unwrap_or_default(),
+        ready_since: cluster.served.get(name).filter(|_| heard).copied(),
         authorship: Authorship::default(),
     })
 }
