@@ -190,7 +190,7 @@ async fn create(api: &Api<DynamicObject>, object: &Value) -> kube::Result<Option
 
 /// The cache knows what the API server has answered before the watch says so.
 pub fn learn(context: &Context, resource: Resource, object: DynamicObject) {
-    match context.cache.put(resource, object, context.steady()) {
+    match context.cache.learn(resource, object, context.steady()) {
         Ok(touched) => context.touch(touched),
         Err(unreadable) => debug!(?unreadable, "the answer to a write cannot be read"),
     }
