@@ -282,7 +282,12 @@ impl Cache {
         touched.merge(Touched::default())
     }
 
-    /// We have deleted an object, and the API server says that it is gone.
+    /// The UID of the object that is held under this key.
+    pub fn uid(&self, resource: Resource, key: &Key) -> Option<String> {
+        on_store!(self.state.write(), resource, |store| store.version(key).map(|version| version.uid.clone()))
+    }
+
+    /// The API server says that an object is gone, which the watch may not have said yet.
     pub fn bury(&self, resource: Resource, key: &Key, uid: &str) {
         let mut state = self.state.write();
         on_store!(state, resource, |store| store.bury(key, uid));

@@ -44,7 +44,7 @@ enum Slot<V> {
         /// Elsewhere, because half of a map's places are empty.
         value: Box<V>,
     },
-    /// We have deleted the object, and the watch has not said so yet.
+    /// The object is gone, and the watch has not said so yet.
     Gone { uid: String },
 }
 
@@ -118,7 +118,7 @@ impl<V> Store<V> {
         }
     }
 
-    /// We have deleted an object, and it is gone at once.
+    /// An object is gone, and the watch may not have said so yet.
     pub fn bury(&mut self, key: &Key, uid: &str) {
         if matches!(self.slots.get(key), Some(Slot::Held { version, .. }) if version.uid == uid) {
             self.unlink(key);
@@ -235,7 +235,10 @@ mod tests {
         store.remove(&key, &version("a", 12));
         assert!(store.is_over(&key, &version("a", 11)));
         assert!(!store.is_over(&key, &version("b", 13)), "another of the same name");
-        assert!(!store.is_over(&Key::new("bank", "web"), &version("c", 11)), "of another namespace another watch may tell");
+        assert!(
+            !store.is_over(&Key::new("bank", "web"), &version("c", 11)),
+            "of another namespace another watch may tell"
+        );
     }
 
     #[test]
