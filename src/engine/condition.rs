@@ -82,7 +82,9 @@ pub fn conditions(
 /// Ready, Reconciling and Stalled by phase.
 fn table(phase: Phase, waits: Waits) -> (bool, bool, bool) {
     match phase {
-        Phase::Waiting | Phase::Paused | Phase::RollingBack if waits == Waits::Mending => (false, false, true),
+        Phase::Waiting | Phase::Progressing | Phase::Paused | Phase::RollingBack if waits == Waits::Mending => {
+            (false, false, true)
+        }
         Phase::Stable | Phase::Baking | Phase::Waiting | Phase::Paused => (true, false, false),
         Phase::Progressing | Phase::Promoting | Phase::RollingBack => (false, true, false),
         Phase::RolledBack | Phase::Aborted | Phase::Rejected | Phase::Invalid => (false, false, true),

@@ -112,6 +112,9 @@ pub struct DeploymentView {
     pub updated: u32,
     /// `status.availableReplicas`.
     pub available: u32,
+    /// Whether its controller says that it has not got on within `spec.progressDeadlineSeconds`.
+    #[serde(default)]
+    pub overdue: bool,
     /// Who writes the template.
     pub authorship: Authorship,
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use crate::{
-    cache::{Key, Object, Resource},
+    cache::{Key, Object, Resource, Touched, Unreadable},
     context::Context,
     throttle::Delayed,
 };
@@ -182,7 +182,10 @@ pub async fn look_again(context: &Context, resource: Resource, key: &Key) -> Res
         };
         context.touch(context.cache.remove(resource, &metadata));
     }
-    found.items.into_iter().for_each(|Object(object)| learn(context, resource, object));
+    found
+        .items
+        .into_iter()
+        .for_each(|Object(object)| tell(context, context.cache.put(resource, object, context.steady())));
     Ok(there)
 }
 
@@ -271,9 +274,13 @@ async fn create(api: &Api<DynamicObject>, object: &Value) -> kube::Result<Option
 
 /// The cache knows what the API server has answered before the watch says so.
 pub fn learn(context: &Context, resource: Resource, object: DynamicObject) {
-    match context.cache.put(resource, object, context.steady()) {
+    tell(context, context.cache.learn(resource, object, context.steady()));
+}
+
+fn tell(context: &Context, kept: Result<Touched, Box<Unreadable>>) {
+    match kept {
         Ok(touched) => context.touch(touched),
-        Err(unreadable) => debug!(?unreadable, "the answer to a write cannot be read"),
+        Err(unreadable) => debug!(?unreadable, "the answer of the API server cannot be read"),
     }
 }
 

@@ -220,7 +220,19 @@ impl Cache {
         key(resource, metadata)
     }
 
-    /// Takes an object as a watch or an answer shows it at `now`, unless a newer one is held. Says who should look at it.
+    /// Takes an object as the answer to a write of ours shows it at `now`, unless the watch knows better. Says who should look at it.
+    ///
+    /// # Errors
+    /// As [`Cache::put`].
+    pub fn learn(&self, resource: Resource, object: DynamicObject, now: Timestamp) -> Result<Touched, Box<Unreadable>> {
+        let (key, version) = (key(resource, &object.metadata), view::version(&object.metadata));
+        if on_store!(self.state.write(), resource, |store| store.is_over(&key, &version)) {
+            return Ok(Touched::default());
+        }
+        self.put(resource, object, now)
+    }
+
+    /// Takes an object as a watch shows it at `now`, unless a newer one is held. Says who should look at it.
     ///
     /// # Errors
     /// When the object does not have the shape of its kind; a window then closes, and others are left out.
@@ -270,7 +282,7 @@ impl Cache {
         touched.merge(Touched::default())
     }
 
-    /// We have deleted an object, and the API server says that it is gone.
+    /// The API server says that an object is gone, which the watch may not have said yet.
     pub fn bury(&self, resource: Resource, key: &Key, uid: &str) {
         let mut state = self.state.write();
         on_store!(state, resource, |store| store.bury(key, uid));

@@ -7,6 +7,7 @@ mod capacity;
 mod exposure;
 mod pods;
 mod request;
+mod served;
 mod traffic;
 mod watchman;
 mod work;
@@ -29,6 +30,8 @@ use crate::{
 
 /// After this time an operator whose link and watches work has heard of a change, and what it had decided before has arrived.
 pub const KNOWN_AFTER: Duration = Duration::from_secs(1);
+/// How long requests may reach no pod while there are some, where networks are bad: a request may take half a minute to fail.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,10 +130,12 @@ pub struct Witness {
     pub skew: Skew,
     /// After this time an operator has heard of a change.
     pub known_after: Duration,
+    /// After this time, an operator that has heard of it has brought requests that reach no pod to one.
+    pub patience: Duration,
 }
 
 /// All checkers.
-fn all() -> Vec<Box<dyn Checker>> {
+fn all(patience: Duration) -> Vec<Box<dyn Checker>> {
     vec![
         Box::new(exposure::Step),
         Box::new(capacity::Starving),
@@ -140,10 +145,12 @@ fn all() -> Vec<Box<dyn Checker>> {
         Box::new(exposure::Closed),
         Box::new(pods::Killed),
         Box::new(pods::TwoActive),
+        Box::new(served::Served::new(patience)),
     ]
 }
 
 /// Lets all checkers look at a server.
 pub fn install(server: &mut Server, report: &Report, witness: Witness) {
-    server.observe(watchman::Watchman::new(report.clone(), witness, all()));
+    let checkers = all(witness.patience);
+    server.observe(watchman::Watchman::new(report.clone(), witness, checkers));
 }

@@ -40,6 +40,10 @@ pub fn settle(
     if !swapped(new, old) {
         return swap(scene, new, old);
     }
+    let beside = beside(scene, new);
+    if !beside.is_empty() {
+        return Round::write(beside);
+    }
     if let Some(round) = bridge(scene, new, old, keep).or_else(|| restore_traffic(scene, new, old, share)) {
         return round;
     }
@@ -52,6 +56,18 @@ pub fn settle(
 /// replicas; with none asked for at all, whoever is controlled will do.
 fn swapped(new: &ReplicaSetView, old: Option<&ReplicaSetView>) -> bool {
     new.controlled && old.is_none_or(|old| !old.controlled || new.replicas > 0 || old.replicas == 0)
+}
+
+/// A former version whose ReplicaSet somebody has made again leaves the Deployment, which, paused, would scale it and the live one in proportion
+/// and end neither.
+fn beside(scene: &Scene<'_>, new: &ReplicaSetView) -> Vec<Write> {
+    let deployment = scene.deployment;
+    if !deployment.paused || !deployment.marks.contains_key(HOLD) || new.replicas == 0 {
+        return Vec::new();
+    }
+    let others = scene.view.replica_sets.iter().filter(|rs| rs.controlled && rs.hash != new.hash && rs.replicas > 0);
+    let former = others.filter(|rs| rs.digest != deployment.digest);
+    former.map(|rs| write::detach(&scene.plan.name, deployment, rs, Role::Previous)).collect()
 }
 
 /// The live ReplicaSet does not exist: make it again, and let traffic go where pods are ready.
@@ -70,7 +86,8 @@ fn missing(scene: &Scene<'_>, live: &WorkloadRevision) -> Round {
     let canary = scene.services().and_then(|services| scene.service(&services.canary));
     match (other, canary) {
         (Some(other), Some(canary)) if scene.ready(canary, other) > 0 => {
-            round.writes.extend(scene.weigh(Some(100)));
+            // Traffic first: its pods go now.
+            round.writes.splice(0..0, scene.weigh(Some(100)));
         }
         (Some(other), _) => round.writes.extend(scene.pin(&other.hash)),
         (None, _) => {}
@@ -269,7 +286,9 @@ fn restore_traffic(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&Replica
         });
     }
     let foreign = stable.ready.len() - scene.ready(stable, new);
-    let too_few = scene.ready(stable, new) < (scene.deployment.replicas.min(new.available).max(1)) as usize;
+    // A ReplicaSet that was deleted and made again has the last one's pods for a moment, which go.
+    let remade = new.available == 0 && scene.deployment.min_ready_seconds == 0;
+    let too_few = remade || scene.ready(stable, new) < (scene.deployment.replicas.min(new.available).max(1)) as usize;
     let leaving = scene.most() > 0;
     if leaving && scene.deployment.replicas > 0 && (too_few || (both && foreign > 0)) {
         return Some(Round::wait(format!("waiting for endpoints of {}", new.name)));

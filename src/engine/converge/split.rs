@@ -75,7 +75,8 @@ fn prepare(scene: &Scene<'_>, old: &ReplicaSetView, candidate: &WorkloadRevision
     }
     // Whichever is known first: a watch that lags must not let the candidate's pods share the stable Service.
     let stable = scene.service(&services.stable);
-    if old.available > 0 || stable.is_some_and(|stable| scene.ready(stable, old) > 0) {
+    let serves = old.available > 0 || stable.is_some_and(|stable| scene.ready(stable, old) > 0);
+    if serves {
         writes.extend(scene.pin(&old.hash));
     } else if scene.view.replica_sets.iter().any(|rs| rs.role == Some(Role::Candidate) && rs.hash != candidate.hash) {
         // A resumed Deployment has drained the stable version: traffic goes where pods are until it stands again.
@@ -86,6 +87,10 @@ fn prepare(scene: &Scene<'_>, old: &ReplicaSetView, candidate: &WorkloadRevision
     }
     match scene.service(&services.canary) {
         None => {
+            // Its share fails while it is gone, and gateways hear late of one that is made again: it gets its first traffic anew.
+            if serves && scene.most() > 0 {
+                writes.extend(scene.weigh(Some(0)));
+            }
             if let Some(stable) = scene.service(&services.stable) {
                 let mut unpinned = stable.clone();
                 unpinned.selector.remove(POD_TEMPLATE_HASH);

@@ -67,7 +67,19 @@ impl Run<'_> {
         }
         self.enter(Phase::Progressing);
         doing.writes.extend(self.roll_out_natively());
-        doing.message = "the first version rolls out natively: waiting for its Deployment to be complete".into();
+        let overdue =
+            self.world.workloads.iter().filter_map(|view| view.deployment.as_ref()).find(|d| d.current && d.overdue);
+        doing.message = match overdue {
+            None => "the first version rolls out natively: waiting for its Deployment to be complete".into(),
+            Some(deployment) => {
+                doing.waits = Waits::Mending;
+                let deadline = "has made no progress within its progressDeadlineSeconds";
+                format!(
+                    "the first version does not get ready: Deployment {} {deadline}; mend its version",
+                    deployment.name
+                )
+            }
+        };
         Turn::Now(doing)
     }
 

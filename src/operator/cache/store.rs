@@ -44,7 +44,7 @@ enum Slot<V> {
         /// Elsewhere, because half of a map's places are empty.
         value: Box<V>,
     },
-    /// We have deleted the object, and the watch has not said so yet.
+    /// The object is gone, and the watch has not said so yet.
     Gone { uid: String },
 }
 
@@ -55,12 +55,14 @@ pub struct Store<V> {
     /// Names, sorted, by namespace and the object that they belong to, for kinds that belong to one.
     by_owner: BTreeMap<Key, Vec<String>>,
     owner: fn(&V) -> Option<&str>,
+    /// By namespace, the version of the last deletion of which the watch has told.
+    deletions: BTreeMap<String, u64>,
 }
 
 impl<V> Store<V> {
     /// An empty store. `owner` is the name of the object, in the same namespace, by which others are looked up.
     pub fn new(owner: fn(&V) -> Option<&str>) -> Self {
-        Self { slots: BTreeMap::new(), by_owner: BTreeMap::new(), owner }
+        Self { slots: BTreeMap::new(), by_owner: BTreeMap::new(), owner, deletions: BTreeMap::new() }
     }
 
     /// Whether this state of an object is newer than what is known of it.
@@ -70,6 +72,13 @@ impl<V> Store<V> {
             Some(Slot::Gone { uid }) => *uid != version.uid,
             None => true,
         }
+    }
+
+    /// Whether an answer to a write of ours comes too late: nothing of that name is held, and a watch tells things in their order. So what the
+    /// answer shows has been told already, and that it is gone, too; nobody would say so again.
+    pub fn is_over(&self, key: &Key, version: &Version) -> bool {
+        !self.slots.contains_key(key)
+            && self.deletions.get(&key.namespace).is_some_and(|deletion| version.number < *deletion)
     }
 
     /// Holds an object, unless something newer is held. Says whether it does.
@@ -96,6 +105,8 @@ impl<V> Store<V> {
 
     /// The watch says that an object is gone. Says whether it was held.
     pub fn remove(&mut self, key: &Key, version: &Version) -> bool {
+        let last = self.deletions.entry(key.namespace.clone()).or_default();
+        *last = version.number.max(*last);
         match self.slots.get(key) {
             Some(Slot::Held { version: held, .. }) if held.uid != version.uid && held.number > version.number => false,
             Some(Slot::Held { .. }) => self.drop_slot(key),
@@ -107,7 +118,7 @@ impl<V> Store<V> {
         }
     }
 
-    /// We have deleted an object, and it is gone at once.
+    /// An object is gone, and the watch may not have said so yet.
     pub fn bury(&mut self, key: &Key, uid: &str) {
         if matches!(self.slots.get(key), Some(Slot::Held { version, .. }) if version.uid == uid) {
             self.unlink(key);
@@ -213,6 +224,21 @@ mod tests {
         assert!(store.put(key.clone(), version("b", 12), |_| "another"));
         assert!(!store.remove(&key, &version("a", 11)), "the deletion of the first one is not that of the second");
         assert_eq!(store.get(&key), Some(&"another"));
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_the_deletion_of_what_it_shows_is_over() {
+        let (mut store, key) = store();
+        assert!(!store.is_over(&key, &version("a", 10)), "the answer is faster than the watch");
+        store.put(key.clone(), version("a", 10), |_| "watched");
+        assert!(!store.is_over(&key, &version("a", 11)), "a later state of it");
+        store.remove(&key, &version("a", 12));
+        assert!(store.is_over(&key, &version("a", 11)));
+        assert!(!store.is_over(&key, &version("b", 13)), "another of the same name");
+        assert!(
+            !store.is_over(&Key::new("bank", "web"), &version("c", 11)),
+            "of another namespace another watch may tell"
+        );
     }
 
     #[test]

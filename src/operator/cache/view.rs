@@ -155,6 +155,7 @@ pub fn deployment(object: &DynamicObject, before: Option<&DeploymentEntry>, now:
             status_replicas: number(&status["replicas"]).unwrap_or_default(),
             updated: number(&status["updatedReplicas"]).unwrap_or_default(),
             available: number(&status["availableReplicas"]).unwrap_or_default(),
+            overdue: is_overdue(status),
             authorship: authorship(metadata, "/f:spec/f:template", before.map(|b| &b.view.authorship), now),
         },
     }
@@ -295,6 +296,11 @@ fn owning_deployment(metadata: &ObjectMeta) -> Option<&OwnerReference> {
 
 fn is_current(metadata: &ObjectMeta, status: &Value) -> bool {
     metadata.generation.is_none_or(|generation| status["observedGeneration"].as_i64() >= Some(generation))
+}
+
+fn is_overdue(status: &Value) -> bool {
+    let conditions = status["conditions"].as_array().into_iter().flatten();
+    conditions.filter(|c| c["type"] == "Progressing").any(|c| c["reason"] == "ProgressDeadlineExceeded")
 }
 
 fn images(pod: &Value) -> BTreeMap<String, String> {

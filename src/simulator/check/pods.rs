@@ -17,7 +17,7 @@ impl Checker for Killed {
         let (change, work) = (scene.change, scene.work);
         let before = change.before.as_ref().filter(|before| change.key.kind == Kind::Pod && serves(before))?;
         let ends = change.gone || crate::api::object::deleting(&change.object);
-        if !ends || scene.author != Author::Machine || scene.memory.disturbed || work.scaled_by_user() {
+        if !ends || scene.author != Author::Machine || scene.memory.disturbed.is_some() || work.scaled_by_user() {
             return None;
         }
         let promoting = work.hash("candidate").filter(|_| work.phase() == "Promoting");

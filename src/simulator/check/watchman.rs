@@ -20,11 +20,11 @@ pub struct Memory {
     pub hurt: bool,
     /// Since when it is, to be forgotten soon.
     mended: Option<Timestamp>,
-    /// When the stable version last had no ready pod: whoever has not heard of one yet may still send its traffic elsewhere. Caches of two
-    /// operators that lag by 900 ms do so (plot `pair` of tests/random.rs, seeds 2 and 9): no write can be guarded by pods that it is not about.
+    /// When the stable version last had no ready pod, or its ReplicaSet was gone: whoever has not heard of one yet may still send its traffic
+    /// elsewhere, since serving comes first. Caches of two operators that lag by 900 ms do so (plot `pair` of tests/random.rs, seeds 2 and 9): no write can be guarded by pods that it is not about.
     pub bare: Option<Timestamp>,
-    /// Others have changed how many pods there are, so that pods may rightly go.
-    pub disturbed: bool,
+    /// When others have last changed how many pods there are, so that pods may rightly go; none once all have come to rest since.
+    pub disturbed: Option<Timestamp>,
     /// The ReplicaSet that was last made smaller before a rollback, or its own promotion, began, and when: its pods go a moment later.
     pub shrunk: Option<(String, Timestamp)>,
     /// When others have last changed the Release, a window or a policy.
@@ -93,12 +93,12 @@ impl Watchman {
                 memory.changed = Some(change.at);
             }
             Kind::Deployment if works.iter().any(|work| work.deployment() == change.key.name) => {
-                memory.disturbed |= disturbs(change);
+                memory.disturbed = Some(change.at).filter(|_| disturbs(change)).or(memory.disturbed);
                 memory.hurt |= change.gone;
             }
-            Kind::ReplicaSet => (memory.disturbed, memory.hurt) = (true, true),
+            Kind::ReplicaSet => (memory.disturbed, memory.hurt) = (Some(change.at), true),
             Kind::Service | Kind::HTTPRoute | Kind::EndpointSlice => memory.hurt = true,
-            Kind::Pod => memory.disturbed = true,
+            Kind::Pod => memory.disturbed = Some(change.at),
             Kind::Deployment
             | Kind::ControllerRevision
             | Kind::Lease
@@ -106,6 +106,15 @@ impl Watchman {
             | Kind::ValidatingAdmissionPolicyBinding
             | Kind::MutatingAdmissionPolicy
             | Kind::MutatingAdmissionPolicyBinding => {}
+        }
+    }
+
+    /// A disturbance is over when every workload is as its Deployment wants it, and nobody has anything to do about it any more.
+    fn calm(&mut self, change: &Change, objects: &Snapshot, release: &Key, works: &[Work]) {
+        let Some(memory) = self.memories.get_mut(release) else { return };
+        let heard = memory.disturbed.is_some_and(|at| change.at >= at + memory.known_after);
+        if heard && works.iter().all(|work| work.rests(objects)) {
+            memory.disturbed = None;
         }
     }
 
@@ -128,7 +137,7 @@ impl Watchman {
         } else {
             memory.mended = None;
         }
-        if work.hash("stable").is_some_and(|stable| was.ready(stable) == 0) || was.unserved() {
+        if work.hash("stable").is_some_and(|stable| was.ready(stable) == 0 || !was.stands(stable)) || was.unserved() {
             memory.bare = Some(change.at);
         }
         let told = change.at + self.witness.skew.ahead();
@@ -168,9 +177,13 @@ impl Observer for Watchman {
         let author = Author::of(change);
         for release in after.of(Kind::Release) {
             let works: Vec<Work> = Work::of(release).collect();
+            let told = [Kind::Deployment, Kind::Release].contains(&change.key.kind);
             let key =
                 Key::new(Kind::Release, crate::api::object::namespace(release), crate::api::object::name(release));
             self.remember(change, author, &key, &works);
+            if told {
+                self.calm(change, after, &key, &works);
+            }
             let moves = matches!(
                 change.key.kind,
                 Kind::HTTPRoute | Kind::Service | Kind::Pod | Kind::ReplicaSet | Kind::Deployment

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use lockkeeper_api::names::POD_TEMPLATE_HASH;
 use serde_json::Value;
 
 use crate::api::{
     Key, Kind, Object, Snapshot,
-    object::{list, name, namespace, text},
+    object::{controller, list, name, namespace, number, text},
 };
 
 /// One workload of a Release.
@@ -83,6 +84,21 @@ impl Work {
     /// Whether an object of this name belongs to the workload.
     pub fn owns_set(&self, set: &str) -> bool {
         set.strip_prefix(self.deployment()).is_some_and(|rest| rest.starts_with('-') && !rest[1..].contains('-'))
+    }
+
+    /// Whether only the stable version runs, at the scale and with the template that the Deployment asks for, and no release is on its way.
+    pub fn rests(&self, objects: &Snapshot) -> bool {
+        let (Some(deployment), Some(stable)) = (self.find(objects), self.hash("stable")) else { return false };
+        let (spec, status) = (&deployment["spec"], &deployment["status"]);
+        let counted = |field: &str| number(&status[field]) == number(&spec["replicas"]);
+        let rolled_out = status["observedGeneration"] == deployment["metadata"]["generation"]
+            && ["replicas", "updatedReplicas", "availableReplicas"].into_iter().all(counted);
+        let own = |pod: &&Arc<Object>| controller(pod).is_some_and(|set| self.owns_set(text(&set["name"])));
+        let mut pods = objects.within(Kind::Pod, self.namespace()).filter(own);
+        self.phase() == "Stable"
+            && spec["paused"] != true
+            && rolled_out
+            && pods.all(|pod| pod["metadata"]["labels"][POD_TEMPLATE_HASH] == stable)
     }
 
     /// A name for people.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     api::{Call, Caller, Disposition, Fault, Kind, Link, Rumour, Server, Shared, Snapshot, User, object::namespace},
-    check::{KNOWN_AFTER, Report, Violation, Witness},
+    check::{KNOWN_AFTER, PATIENCE, Report, Violation, Witness},
     world::{
         self, Actor, DeploymentController, EndpointController, GarbageCollector, Gateway, InForce, Kubelet,
         ReplicaSetController, Source, Truth,
@@ -40,6 +40,8 @@ pub struct Plot {
     pub truth: Arc<dyn Truth>,
     /// After this time an operator has heard of a change: checkers wait so long where a promise is about what it knows.
     pub known_after: Duration,
+    /// So long they wait, from then on, for requests that reach no pod to be brought to one.
+    pub patience: Duration,
     /// How long a message to the API server takes, in milliseconds.
     pub latency: (u64, u64),
     /// How long the gateway takes to accept a route, in milliseconds.
@@ -62,6 +64,7 @@ impl Plot {
             actors: Vec::new(),
             truth: Arc::new(world::by_image),
             known_after: KNOWN_AFTER,
+            patience: PATIENCE,
             latency: (0, 4),
             accepts_after: (20, 1500),
             settles_after: (0, 1900),
@@ -131,6 +134,7 @@ impl Sim {
             actors,
             truth,
             known_after,
+            patience,
             latency,
             accepts_after,
             settles_after,
@@ -142,7 +146,7 @@ impl Sim {
         let gateway = Gateway::new(accepts_after, settles_after).only(gateways);
         let in_force = gateway.in_force();
         let report = Report::default();
-        let witness = Witness { in_force: in_force.clone(), skew: skew.clone(), known_after };
+        let witness = Witness { in_force: in_force.clone(), skew: skew.clone(), known_after, patience };
         crate::check::install(&mut server, &report, witness);
         let shared = Shared::new(server, virtual_clock(begins), trace, fastrand::Rng::with_seed(seed));
         install(&shared, objects)?;

@@ -35,6 +35,7 @@ fn deployment(paused: bool, by_us: bool) -> DeploymentView {
         template: template(),
         digest: template_digest(&template()),
         status_replicas: 1,
+        overdue: false,
         updated: 1,
         available: 1,
         authorship: Authorship::default(),

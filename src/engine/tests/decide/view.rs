@@ -83,6 +83,11 @@ fn deployment(object: &Value) -> DeploymentView {
         status_replicas: number(&status["replicas"]),
         updated: number(&status["updatedReplicas"]),
         available: number(&status["availableReplicas"]),
+        overdue: status["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|condition| condition["reason"] == "ProgressDeadlineExceeded"),
         authorship: Authorship::default(),
     }
 }

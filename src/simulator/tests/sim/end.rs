@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use lockkeeper_simulator::{
     api::{
-        Kind, Snapshot,
+        Key, Kind, Snapshot,
         object::{list, name, text},
     },
+    check::{KNOWN_AFTER, Traffic, Work},
     run::{Sim, shop},
 };
 use serde_json::{Value, json};
@@ -15,8 +16,27 @@ use crate::{Told, common::release};
 
 /// Whether nobody has anything to do any more. A blocked version may stay in the Deployment.
 pub fn settled(objects: &Snapshot) -> bool {
-    let ours = objects.within(Kind::Release, shop::NAMESPACE).filter(|release| name(release) != "hostile");
-    !release(objects).is_null() && ours.into_iter().all(|release| rests(release))
+    let ours = objects.within(Kind::Release, shop::NAMESPACE).filter(|release| !is_hostile(name(release)));
+    !release(objects).is_null() && ours.into_iter().all(|release| rests(release) || never_ready(release, objects))
+}
+
+/// Whether this Release is one that cannot work, beside ours.
+pub fn is_hostile(name: &str) -> bool {
+    ["hostile", "broken"].contains(&name)
+}
+
+/// Whether a first version never gets ready, and its Release says so: nothing has run before that it could go back to, and who asks for such a
+/// version first has to mend it.
+fn never_ready(release: &Value, objects: &Snapshot) -> bool {
+    let status = &release["status"];
+    let stalled = list(&status["conditions"]).iter().any(|c| c["type"] == "Stalled" && c["status"] == "True");
+    let works = list(&release["spec"]["workloads"]).iter();
+    let overdue = works.filter_map(|work| {
+        let key = Key::new(Kind::Deployment, shop::NAMESPACE, text(&work["ref"]["name"]));
+        let deployment = objects.get(&key)?;
+        list(&deployment["status"]["conditions"]).iter().find(|c| c["reason"] == "ProgressDeadlineExceeded").cloned()
+    });
+    status["phase"] == "Progressing" && status["stable"].is_null() && stalled && overdue.count() > 0
 }
 
 fn rests(release: &Value) -> bool {
@@ -121,20 +141,33 @@ pub fn promoted(sim: &Sim) -> bool {
     statuses(sim).iter().any(|(_, status)| status["phase"] == "Promoting")
 }
 
-/// Whether such a version was promoted though there were pods to measure: its Deployment did not ask for none.
+/// Whether such a version was promoted though there were pods to measure: its Deployment did not ask for none, as far as the operator could know.
+/// One that begins without pods is handed over, and when there are some again it goes on.
 pub fn promoted_with_pods(sim: &Sim, such: impl Fn(&str) -> bool) -> bool {
-    let promoted: Vec<_> = statuses(sim)
-        .into_iter()
-        .filter(|(_, status)| status["phase"] == "Promoting" && such(text(&status["candidate"]["version"])))
-        .map(|(at, _)| at)
-        .collect();
+    let statuses = statuses(sim);
+    let begins = |pair: &&[(jiff::Timestamp, Value)]| {
+        let (before, now) = (&pair[0].1, &pair[1].1);
+        let same = before["candidate"]["revision"] == now["candidate"]["revision"];
+        now["phase"] == "Promoting"
+            && (before["phase"] != "Promoting" || !same)
+            && such(text(&now["candidate"]["version"]))
+    };
+    let promoted: Vec<_> = statuses.windows(2).filter(begins).map(|pair| pair[1].0).collect();
     let server = sim.shared.lock();
     let changes = server.store().history(Kind::Deployment);
     let own: Vec<_> = changes.iter().filter(|change| change.key == shop::key(Kind::Deployment)).collect();
     promoted.into_iter().any(|at| {
-        let last = own.iter().rev().find(|change| change.at <= at);
-        last.is_some_and(|change| change.object["spec"]["replicas"] != 0)
+        let heard = own.iter().rposition(|change| change.at <= at - KNOWN_AFTER).unwrap_or_default();
+        let known = own[heard..].iter().take_while(|change| change.at <= at);
+        known.into_iter().all(|change| change.object["spec"]["replicas"] != 0)
     })
+}
+
+/// Whether an object of ours was ever so.
+pub fn ever(sim: &Sim, kind: Kind, such: impl Fn(&Value) -> bool) -> bool {
+    let server = sim.shared.lock();
+    let changes = server.store().history(kind);
+    changes.iter().any(|change| !is_hostile(&change.key.name) && such(&change.object))
 }
 
 /// Whether somebody has asked for it.
@@ -173,6 +206,29 @@ pub fn untrue(sim: &Sim, two: bool) -> Vec<String> {
         }
     }
     untrue
+}
+
+/// S13: a Release that cannot work is told so, whatever else there is.
+pub fn unheard(objects: &Snapshot) -> Option<String> {
+    let hostile = objects.get(&Key::new(Kind::Release, shop::NAMESPACE, "hostile"))?;
+    let phase = &hostile["status"]["phase"];
+    (phase != "Invalid").then(|| format!("S13: the Release that cannot work is {phase}"))
+}
+
+/// S14: requests that reach no pod in the end, though there are some.
+pub fn unserved(sim: &Sim) -> Vec<String> {
+    let in_force = sim.in_force();
+    let (server, in_force) = (sim.shared.lock(), in_force.lock());
+    let objects = server.store().objects();
+    let ours = objects.within(Kind::Release, shop::NAMESPACE).filter(|release| !is_hostile(name(release)));
+    let works: Vec<Work> = ours.flat_map(Work::of).collect();
+    let starved = works.iter().filter_map(|work| {
+        let traffic = Traffic::new(objects, &in_force, work);
+        let ready = work.hash("stable").is_some_and(|stable| traffic.ready(stable) > 0);
+        let service = traffic.starved().filter(|_| ready && traffic.replicas() > 0)?;
+        Some(format!("S14: {}: requests to {service} reach no pod", work.title()))
+    });
+    starved.collect()
 }
 
 /// The most writes until everything has ended, once nothing strikes any more: two whole releases for each Release that there is.

@@ -1,5 +1,6 @@
 //! Many seeds, each a whole release in random weather, and many plans, each one fault at one request of a calm release.
 //!
+//! Gales are storms with more of everything (see gale.rs): `LOCKKEEPER_GALES=from..to`; they count as seeds, too.
 //! `LOCKKEEPER_SEEDS=from..to` and `LOCKKEEPER_PLANS=from..to` say which, `LOCKKEEPER_THREADS` on how many threads (2). Of two releases every request
 //! meets every fault: all of them with `LOCKKEEPER_SIM_ALL`, else each 41st; `LOCKKEEPER_WHOLE=from..to` are those to look at. One seed or plan alone
 //! is told with its trace. `traces` is one digest of all that has happened in the runs: equal code gives an equal one. The last line is `plans=N seeds=N failures=N`.
@@ -10,6 +11,7 @@ mod act;
 #[path = "../common/mod.rs"]
 mod common;
 mod end;
+mod gale;
 mod gone;
 mod plan;
 mod sky;
@@ -86,22 +88,29 @@ fn all(
     failures
 }
 
-/// Seeds of storm.rs that have found faults of our own code.
-fn found() -> impl Iterator<Item = u64> {
-    let rows = include_str!("../found.tsv").lines().filter_map(|line| line.strip_prefix("storm\t"));
+/// Seeds of such a plot of storm.rs that have found faults of our own code.
+fn found(plot: &str) -> impl Iterator<Item = u64> {
+    let rows = include_str!("../found.tsv").lines().filter_map(move |line| line.strip_prefix(plot)?.strip_prefix('\t'));
     rows.map(|row| row.split('\t').next().unwrap().parse().unwrap())
 }
 
 fn main() -> ExitCode {
     let (seeds, plans) = (range("LOCKKEEPER_SEEDS", "0..100"), range("LOCKKEEPER_PLANS", "0..100"));
+    // Whoever names seeds means just these.
+    let gales =
+        range("LOCKKEEPER_GALES", if std::env::var_os("LOCKKEEPER_SEEDS").is_some() { "0..0" } else { "0..50" });
     let threads = std::env::var("LOCKKEEPER_THREADS").map_or(2, |threads| threads.parse().unwrap());
     let (summary, started) = (Mutex::new(Summary::default()), Instant::now());
     let count = |range: &Range<u64>| range.end.saturating_sub(range.start);
-    let (many_seeds, many_plans) = (count(&seeds), count(&plans));
+    let (many_seeds, many_plans) = (count(&seeds) + count(&gales), count(&plans));
     let mut failures = all("SEEDS", seeds, threads, &summary, storm::play);
+    failures.extend(all("GALES", gales, threads, &summary, storm::gale));
     if many_seeds > 1 {
-        for seed in found() {
+        for seed in found("storm") {
             failures.extend(all("SEEDS", seed..seed + 1, threads, &summary, |seed, _| storm::play(seed, false)));
+        }
+        for seed in found("gale") {
+            failures.extend(all("GALES", seed..seed + 1, threads, &summary, |seed, _| storm::gale(seed, false)));
         }
     }
     let calm = plan::Calm::default();

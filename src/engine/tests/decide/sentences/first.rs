@@ -8,6 +8,7 @@ use super::{at_10_percent, at_rest, expect, running, share, version};
 use crate::{
     fixture::{Work, deployment, lab},
     happening::Happening,
+    lab::Lab,
 };
 
 #[test]
@@ -18,6 +19,29 @@ fn the_first_version_rolls_out_natively() {
     lab.run(1);
     expect(&lab, Phase::Stable, "version 1 runs");
     assert!(!lab.log.iter().any(|line| line.contains("create candidate")), "{}", lab.tail());
+}
+
+#[test]
+fn a_first_version_that_does_not_get_ready_is_stalled_until_it_is_mended() {
+    let mut lab = lab(&[Work::web()], json!([{"setWeight": 10}]), json!({}));
+    lab.round();
+    lab.happen(&Happening::Version("1-never"));
+    lab.run(15);
+    expect(&lab, Phase::Progressing, "the first version rolls out natively");
+    lab.cluster.update(Kind::Deployment, "web", |deployment| {
+        deployment["status"]["conditions"] =
+            json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]);
+    });
+    lab.round();
+    expect(&lab, Phase::Progressing, "Deployment web has made no progress within its progressDeadlineSeconds");
+    let stalled = |lab: &Lab| {
+        lab.status().conditions.iter().any(|c| c.type_ == "Stalled" && c.status == "True" && c.reason == "Progressing")
+    };
+    assert!(stalled(&lab), "{:?}", lab.status().conditions);
+    lab.happen(&Happening::Version("2"));
+    lab.run(1);
+    expect(&lab, Phase::Stable, "version 2 runs");
+    assert!(!stalled(&lab), "{:?}", lab.status().conditions);
 }
 
 #[test]
