@@ -21,6 +21,7 @@ use lockkeeper_engine::{
     world::{DecisionView, Guard, World},
     write::{Kind, Request as Sent, Write},
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
@@ -119,7 +120,7 @@ impl Lab {
     /// The Release as the API server has it, if it is still there.
     pub fn release(&self) -> Option<Release> {
         let object = self.cluster.get(Kind::Release, NAME)?;
-        Some(serde_json::from_value(object.clone()).expect("the Release can be read"))
+        Some(Release::deserialize(object).expect("the Release can be read"))
     }
 
     /// The status last decided, published or not.
@@ -251,9 +252,11 @@ impl Lab {
         self.log.push(format!("{} {what}", self.cluster.now));
     }
 
+    /// What the controllers do at this moment. Says whether anything has changed.
     pub fn pass(&mut self) -> bool {
         let before = self.cluster.clone();
-        let changed = controllers::pass(&mut self.cluster);
+        controllers::pass(&mut self.cluster);
+        let changed = before != self.cluster;
         if changed {
             self.watchman.passed(&before, &self.cluster, &self.log);
         }
