@@ -18,7 +18,7 @@ use lockkeeper_engine::{
     decide,
     plan::{Plan, Setting},
     window::WindowView,
-    world::{DecisionView, Guard, World},
+    world::{DecisionView, Guard, Undone, World},
     write::{Kind, Request as Sent, Write},
 };
 use serde::Deserialize;
@@ -71,6 +71,8 @@ pub struct Lab {
     pub writes: usize,
     /// Whether controllers act between any two writes of a round.
     pub interleaved: bool,
+    /// What others have written over, by kind and name of the object.
+    pub undone: BTreeMap<String, Vec<Undone>>,
     memory: Option<(ReleaseStatus, ReleaseStatus)>,
     measured: (String, BTreeMap<String, Measurement>),
     next_decision: u64,
@@ -107,6 +109,7 @@ impl Lab {
             script: VecDeque::new(),
             writes: 0,
             interleaved: false,
+            undone: BTreeMap::new(),
             memory: None,
             measured: Default::default(),
             next_decision: 0,
@@ -140,7 +143,7 @@ impl Lab {
 
     pub fn world(&self, plan: &Plan) -> World {
         World {
-            workloads: view::workloads(&self.cluster, plan, &self.outcome.watch_pods),
+            workloads: view::workloads(&self.cluster, plan, &self.outcome.watch_pods, &self.undone),
             windows: self.windows.clone(),
             namespace_labels: BTreeMap::new(),
             decisions: self.decisions.clone(),
@@ -149,14 +152,34 @@ impl Lab {
         }
     }
 
+    /// The status that the operator goes on from: the one that is published, or one that it knows better.
+    fn known(&self, release: &Release) -> ReleaseStatus {
+        let published = release.status.clone().unwrap_or_default();
+        match &self.memory {
+            Some((of, current)) if *of == published => current.clone(),
+            Some(_) | None => published,
+        }
+    }
+
+    /// Time goes on while nothing happens. Whoever sleeps until the time that was decided misses nothing.
+    fn sleep(&mut self, until: Timestamp) {
+        // Who waits for an answer is woken by it.
+        let awake = self.outcome.wake.is_some_and(|wake| wake <= until) || self.answer == Answer::Silence;
+        if let Some(release) = self.release().filter(|_| !awake) {
+            let plan = self.plan(&release);
+            let late = decide(&plan, &self.world(&plan), &self.known(&release), until);
+            let missed = late.publish || !late.writes.is_empty() || !late.measure.is_empty();
+            let wake = self.outcome.wake;
+            assert!(!missed, "it sleeps until {wake:?}, and at {until} there is: {late:#?}\n{}", self.tail());
+        }
+        self.cluster.now = until;
+    }
+
     /// One look of the operator. Says whether it did anything.
     pub fn round(&mut self) -> bool {
         let Some(release) = self.release() else { return false };
         let published = release.status.clone().unwrap_or_default();
-        let status = match &self.memory {
-            Some((of, current)) if *of == published => current.clone(),
-            Some(_) | None => published.clone(),
-        };
+        let status = self.known(&release);
         let plan = self.plan(&release);
         let world = self.world(&plan);
         let Outcome { status: next, publish, mut writes, events, measure, watch_pods, wake } =
@@ -309,7 +332,7 @@ impl Lab {
             let next = decided.into_iter().chain(controllers::next(&self.cluster)).min();
             match next {
                 Some(next) if next <= until => {
-                    self.cluster.now = next;
+                    self.sleep(next);
                     self.pass();
                     rounds = 0;
                 }

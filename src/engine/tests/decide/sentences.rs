@@ -3,6 +3,7 @@
 mod away;
 mod back;
 mod conditions;
+mod contests;
 mod decisions;
 mod empty;
 mod first;

@@ -8,7 +8,7 @@ use lockkeeper_engine::{
     template_digest, version_digest,
     world::{
         Authorship, CrashView, DeploymentView, ReplicaSetView, Role, RouteView, SavedTemplate, ServiceView, Template,
-        WorkloadView,
+        Undone, WorkloadView,
     },
     write::Kind,
 };
@@ -20,8 +20,22 @@ use crate::{
 };
 
 /// All workloads of a plan; `watched` are the hashes whose pods are looked at.
-pub fn workloads(cluster: &Cluster, plan: &Plan, watched: &[String]) -> Vec<WorkloadView> {
-    plan.workloads.iter().map(|work| workload(cluster, plan, work, watched)).collect()
+pub fn workloads(
+    cluster: &Cluster,
+    plan: &Plan,
+    watched: &[String],
+    undone: &BTreeMap<String, Vec<Undone>>,
+) -> Vec<WorkloadView> {
+    let mut views: Vec<_> = plan.workloads.iter().map(|work| workload(cluster, plan, work, watched)).collect();
+    for view in &mut views {
+        let deployment = view.deployment.iter_mut().map(|seen| ("Deployment", &seen.name, &mut seen.authorship));
+        let services = view.services.values_mut().map(|seen| ("Service", &seen.name, &mut seen.authorship));
+        let routes = view.routes.values_mut().map(|seen| ("HTTPRoute", &seen.name, &mut seen.authorship));
+        for (kind, name, authorship) in deployment.chain(services).chain(routes) {
+            authorship.undone = undone.get(&format!("{kind} {name}")).cloned().unwrap_or_default();
+        }
+    }
+    views
 }
 
 fn workload(cluster: &Cluster, plan: &Plan, work: &WorkloadPlan, watched: &[String]) -> WorkloadView {
