@@ -103,6 +103,10 @@ impl Cluster {
         if after["spec"] != before["spec"] {
             after["metadata"]["generation"] = (before["metadata"]["generation"].as_i64().unwrap() + 1).into();
         }
+        if before["metadata"]["deletionTimestamp"].is_string() {
+            let count = |object: &Value| object["metadata"]["finalizers"].as_array().map_or(0, Vec::len);
+            assert!(count(&after) <= count(before), "the API server allows no new finalizer on what is being deleted");
+        }
         let number = self.next();
         after["metadata"]["resourceVersion"] = number.to_string().into();
         let gone = after["metadata"]["deletionTimestamp"].is_string() && after["metadata"]["finalizers"].is_null();
@@ -114,8 +118,10 @@ impl Cluster {
         true
     }
 
+    /// A deletion; what has finalizers stays until they are gone.
     pub fn delete(&mut self, kind: Kind, name: &str) {
-        self.objects.remove(&(kind, name.to_owned()));
+        let now = self.now.to_string();
+        self.update(kind, name, |object| object["metadata"]["deletionTimestamp"] = now.into());
     }
 
     /// One write of the operator.

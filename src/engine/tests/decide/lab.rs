@@ -184,6 +184,7 @@ impl Lab {
         let world = self.world(&plan);
         let Outcome { status: next, publish, mut writes, events, measure, watch_pods, wake } =
             decide(&plan, &world, &status, self.now());
+        assert!(wake.is_none_or(|wake| wake > self.now()), "it would wake for ever at {wake:?}\n{}", self.tail());
         self.watchman.decided(&plan, &world, &status, &next, self.cluster.now);
         self.outcome = Outcome {
             status: next.clone(),

@@ -10,6 +10,7 @@ mod first;
 mod forward;
 mod gates;
 mod gitops;
+mod missing;
 mod policies;
 
 use lockkeeper_api::release::{GateState, Phase};
