@@ -10,8 +10,10 @@ mod first;
 mod forward;
 mod gates;
 mod gitops;
+mod leaving;
 mod missing;
 mod policies;
+mod versions;
 
 use lockkeeper_api::release::{GateState, Phase};
 use lockkeeper_engine::{traffic, write::Kind};

@@ -113,7 +113,8 @@ fn replica_set(object: &Value, uid: Option<&str>, work: &WorkloadPlan, plan: &Pl
     }
     let replicas = number(&spec["replicas"]);
     let counted = number(&status["replicas"]);
-    let containers = spec["template"]["spec"]["containers"].as_array().into_iter().flatten();
+    let lists = ["containers", "initContainers"].map(|list| spec["template"]["spec"][list].as_array());
+    let containers = lists.into_iter().flatten().flatten();
     Some(ReplicaSetView {
         name: text(&metadata["name"]),
         uid: text(&metadata["uid"]),
