@@ -71,6 +71,8 @@ pub struct Lab {
     pub writes: usize,
     /// Whether controllers act between any two writes of a round.
     pub interleaved: bool,
+    /// The queries that were asked, by check.
+    pub asked: BTreeMap<String, String>,
     /// What others have written over, by kind and name of the object.
     pub undone: BTreeMap<String, Vec<Undone>>,
     memory: Option<(ReleaseStatus, ReleaseStatus)>,
@@ -109,6 +111,7 @@ impl Lab {
             script: VecDeque::new(),
             writes: 0,
             interleaved: false,
+            asked: BTreeMap::new(),
             undone: BTreeMap::new(),
             memory: None,
             measured: Default::default(),
@@ -312,6 +315,7 @@ impl Lab {
             Answer::Silence => return,
         };
         for request in requests {
+            self.asked.insert(request.check.clone(), request.query.clone());
             let samples = request.samples.as_ref().map(|_| Reading::Value(1000.0));
             self.measured.1.insert(request.check, Measurement { taken: now, reading: reading.clone(), samples });
         }

@@ -13,6 +13,7 @@ mod gitops;
 mod leaving;
 mod missing;
 mod policies;
+mod steps;
 mod versions;
 
 use lockkeeper_api::release::{GateState, Phase};
