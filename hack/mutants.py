@@ -194,7 +194,9 @@ def plant(mutants: list[Mutant], to: Path) -> None:
                 mutant.fate = "apart"  # one function has one type
         planter = Planter((ROOT / file).read_bytes(), own, parser)
         text = planter.write() + (QUESTION if file == "src/engine/lib.rs" else "")
-        (to / file).write_text(text)
+        # What is written anew is compiled anew.
+        if (to / file).read_text() != text:
+            (to / file).write_text(text)
         for mutant in own:
             if not mutant.fate and mutant.number not in planter.planted:
                 mutant.fate = "apart"
