@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Mutation tests of the engine: changes it in small ways, one at a time, and counts the changes that its own tests notice.
+"""Mutation tests of the engine: changes it in small ways, one at a time, and counts the changes that tests notice: the engine's own,
+and for those that they miss the first of the simulator's seeds and plans that `make test` plays.
 
 cargo-mutants says which changes there are. All of them are in one build, and which is in force is said at run time, so that one costs
 seconds: a change that does not compile is taken out of the build again. Only tests that reach a change are run for it, the quick ones first.
-What is caught is kept in DIR, until these lines are edited: a run that was broken off goes on, and one after new tests only tries the rest.
+What is caught, and what does not compile, is kept in DIR until these lines are edited: a run that was broken off goes on, and one after new
+tests only tries the rest.
 
-usage: mutants.py [--jobs N] [--only PART] DIR   (DIR: a copy of the sources and what is known)
+usage: mutants.py [--jobs N] [--only PART] [--seeds N] DIR   (DIR: a copy of the sources and what is known)
 """
 
 import argparse
@@ -26,6 +28,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 WANTED = 95.0
+ENGINE = ("engine_units", "decide")
+SIMULATOR = "sim"
+CAUGHT, PLAYED, MISSED, UNVIABLE = "caught", "caught by the simulator", "missed", "unviable"
 QUESTION = '''
 /// Whether a change is in force. In copies for `make mutants` only.
 pub fn mutant(number: usize) -> bool {
@@ -51,7 +56,7 @@ class Mutant:
     start: int  # bytes
     end: int
     replacement: str
-    fate: str = ""  # "unviable", or "apart": one build cannot have it, and it counts as not caught
+    fate: str = ""  # UNVIABLE, or "apart": one build cannot have it, and it counts as not caught
 
     @property
     def question(self) -> str:
@@ -123,7 +128,7 @@ class Planter:
             case "let_chain":
                 for operator in node.children:
                     for mutant in self.take("BinaryOperator", operator.start_byte):
-                        mutant.fate = "unviable"  # a chain has no other operator
+                        mutant.fate = UNVIABLE  # a chain has no other operator
             case "unary_expression":
                 for mutant in self.take("UnaryOperator", node.start_byte):
                     text = mutant.instead(self.raw(mutant.end, node.end_byte), text)
@@ -189,17 +194,19 @@ def plant(mutants: list[Mutant], to: Path) -> None:
                 mutant.fate = "apart"  # one function has one type
         planter = Planter((ROOT / file).read_bytes(), own, parser)
         text = planter.write() + (QUESTION if file == "src/engine/lib.rs" else "")
-        (to / file).write_text(text)
+        # What is written anew is compiled anew.
+        if (to / file).read_text() != text:
+            (to / file).write_text(text)
         for mutant in own:
             if not mutant.fate and mutant.number not in planter.planted:
                 mutant.fate = "apart"
 
 
-def build(mutants: list[Mutant], to: Path) -> dict[str, str]:
+def build(mutants: list[Mutant], to: Path, targets: tuple[str, ...], known: "Known") -> dict[str, str]:
     """The test binaries by name. What does not compile is taken out."""
     # Never our own target directory: cargo takes what it has built of another copy for this one's.
     environment = dict(os.environ, CARGO_TARGET_DIR=str(to.parent / "target"), CARGO_PROFILE_DEV_OPT_LEVEL="1", CARGO_INCREMENTAL="1")
-    command = ["cargo", "test", "--quiet", "--workspace", "--test=engine_units", "--test=decide", "--no-run", "--message-format=json"]
+    command = ["cargo", "test", "--quiet", "--workspace", *(f"--test={name}" for name in targets), "--no-run", "--message-format=json"]
     while True:
         plant(mutants, to)
         done = subprocess.run(command, cwd=to, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -214,7 +221,8 @@ def build(mutants: list[Mutant], to: Path) -> dict[str, str]:
             sys.exit(f"the copy does not build:\n{done.stderr}")
         for mutant in mutants:
             if mutant.number in refused:
-                mutant.fate = "unviable"
+                mutant.fate = UNVIABLE
+                known.add(mutant, UNVIABLE)
 
 
 def marked(spans: list[dict], to: Path) -> set[int]:
@@ -235,14 +243,20 @@ class Tests:
     reached: dict[int, list[tuple[float, str, str]]]
     # By file: the tests that noticed changes in it, the latest first. They will notice the next one, most likely.
     keen: dict[str, list[str]]
+    seeds: int
 
     def run(self, binary: str, names: list[str], limit: float | None = None, **environment: str) -> subprocess.CompletedProcess:
         environment = dict(os.environ, RUSTC_BOOTSTRAP="1", RUST_BACKTRACE="0", PROPTEST_CASES="16", PROPTEST_MAX_SHRINK_ITERS="0", **environment)
-        memory = 6 << 30  # a loop without end may want all of it
+        # A loop without end may want all of the memory. Seconds of the processor, because a busy machine is none.
+        limits = {resource.RLIMIT_AS: 6 << 30} | ({resource.RLIMIT_CPU: int(limit)} if limit else {})
         command = [self.binaries[binary], "-Zunstable-options", "--fail-fast", "--test-threads=1", "--exact", *names]
+        if binary == SIMULATOR:
+            command = command[:1]
+            none = {"LOCKKEEPER_SEEDS": "0..0", "LOCKKEEPER_PLANS": "0..0", "LOCKKEEPER_THREADS": "1"}
+            environment |= none | dict(name.split("=") for name in names)
         return subprocess.run(
-            command, cwd=self.directory, env=environment, timeout=limit, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            errors="replace", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (memory, memory)),
+            command, cwd=self.directory, env=environment, timeout=limit and 30 * limit, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            errors="replace", preexec_fn=lambda: [resource.setrlimit(what, (most, most)) for what, most in limits.items()],
         )
 
     def learn(self, jobs: int) -> None:
@@ -257,6 +271,9 @@ class Tests:
 
         tests = []
         for name, path in self.binaries.items():
+            if name == SIMULATOR:
+                tests += [(name, f"LOCKKEEPER_{what}={at}..{at + 1}") for what in ("SEEDS", "PLANS") for at in range(self.seeds)]
+                continue
             said = subprocess.run([path, "--list", "--format", "terse"], stdout=subprocess.PIPE, text=True, check=True).stdout
             tests += [(name, line.removesuffix(": test")) for line in said.splitlines() if line.endswith(": test")]
         with ThreadPoolExecutor(jobs) as pool:
@@ -271,29 +288,34 @@ class Tests:
         left = sorted(self.reached[mutant.number], key=lambda one: (keen.index(one[2]) if one[2] in keen else len(keen), one))
         if not left:
             return "no test reaches it"
-        size = 3
+        # Each seed of the simulator is a run of its own.
+        size, growth = (1, 1) if SIMULATOR in self.binaries else (3, 3)
         while left:
-            group, left, size = left[:size], left[size:], size * 3
+            group, left, size = left[:size], left[size:], size * growth
+            limit = 20 + 10 * sum(seconds for seconds, _, _ in group)
             for binary in self.binaries:
                 names = [test for _, of, test in group if of == binary]
-                limit = 20 + 10 * sum(seconds for seconds, _, _ in group)
-                try:
-                    done = self.run(binary, names, limit, LOCKKEEPER_MUTANT=str(mutant.number)) if names else None
-                    if done and done.returncode:
-                        if noticed := re.search(r"^test (\S+) .*FAILED$", done.stdout, re.M):
-                            keen[:] = [noticed[1], *(name for name in keen if name != noticed[1])][:40]
-                        return "caught"
-                except subprocess.TimeoutExpired:
-                    return "caught"  # it runs for ever: that is noticed
-        return "missed"
+                if names and (noticed := self.notices(binary, names, limit, mutant)):
+                    keen[:] = [noticed, *(name for name in keen if name != noticed)][:40]
+                    return CAUGHT
+        return MISSED
+
+    def notices(self, binary: str, names: list[str], limit: float, mutant: Mutant) -> str:
+        """The test that notices a change, or nothing. That it runs for ever is noticed, too."""
+        try:
+            done = self.run(binary, names, limit, LOCKKEEPER_MUTANT=str(mutant.number))
+        except subprocess.TimeoutExpired:
+            return names[0]
+        failed = re.search(r"^test (\S+) .*FAILED$", done.stdout, re.M)
+        return (failed[1] if failed else names[0]) if done.returncode else ""
 
 
 class Known:
-    """What was caught, by name and by the lines that are changed."""
+    """What was caught and by whom, and what does not compile, by name and by the lines that are changed."""
 
     def __init__(self, path: Path, mutants: list[Mutant]):
         self.path = path
-        self.caught = set(json.loads(path.read_text())) if path.exists() else set()
+        self.fates: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
         self.keys, seen = {}, collections.Counter()
         for mutant in mutants:
             data = (ROOT / mutant.file).read_bytes()
@@ -302,56 +324,74 @@ class Known:
             seen[key] += 1
             self.keys[mutant.number] = f"{key} {seen[key]}"
 
-    def key(self, mutant: Mutant) -> str:
-        return self.keys[mutant.number]
+    def fate(self, mutant: Mutant) -> str | None:
+        return self.fates.get(self.keys[mutant.number])
 
-    def add(self, mutant: Mutant) -> None:
-        self.caught.add(self.key(mutant))
-        self.path.write_text(json.dumps(sorted(self.caught)))
+    def add(self, mutant: Mutant, fate: str) -> None:
+        self.fates[self.keys[mutant.number]] = fate
+        self.path.write_text(json.dumps(self.fates, indent=0, sort_keys=True))
 
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--jobs", type=int, default=2)
     options.add_argument("--only", default="", help="a part of the names, such as decide/idle.rs")
+    options.add_argument("--seeds", type=int, default=20, help="of the simulator, and as many plans; 0: only the engine's own tests")
     options.add_argument("directory", type=Path)
     options = options.parse_args()
     sys.path.insert(0, tool("tree-sitter-rust"))
     to = (options.directory / "sources").resolve()
     copy(to)
     mutants = listed()
-    tests = Tests(build(mutants, to), to / "src/engine", collections.defaultdict(list), collections.defaultdict(list))
-    tests.learn(options.jobs)
-    known = Known(options.directory / "caught.json", mutants)
+    known = Known(options.directory / "known.json", mutants)
+    for mutant in mutants:
+        if known.fate(mutant) == UNVIABLE:
+            mutant.fate = UNVIABLE
     asked = [mutant for mutant in mutants if options.only in mutant.name]
-    viable = [mutant for mutant in asked if mutant.fate != "unviable"]
-    fates: dict[int, str] = {}
+    fates = judge_all(mutants, asked, to, ENGINE, known, options)
+    missed = [mutant for mutant in asked if fates.get(mutant.number, CAUGHT) not in (CAUGHT, PLAYED, "not tried")]
+    if options.seeds and missed:
+        fates |= judge_all(mutants, missed, to, (SIMULATOR,), known, options)
+    return report(asked, fates)
+
+
+def judge_all(mutants: list[Mutant], asked: list[Mutant], to: Path, targets: tuple[str, ...], known: Known, options) -> dict[int, str]:
+    """The fates of those asked for, by number, as these tests see them; or as known already."""
+    tests = Tests(build(mutants, to, targets, known), to / "src/engine", collections.defaultdict(list), collections.defaultdict(list), options.seeds)
+    tests.learn(options.jobs)
 
     def judged(mutant: Mutant) -> tuple[Mutant, str]:
         if mutant.fate == "apart":
             return mutant, "not tried"
-        return mutant, "caught" if known.key(mutant) in known.caught else tests.judge(mutant)
+        if fate := known.fate(mutant):
+            return mutant, fate
+        fate = tests.judge(mutant)
+        return mutant, PLAYED if fate == CAUGHT and targets == (SIMULATOR,) else fate
 
+    viable, fates = [mutant for mutant in asked if mutant.fate != UNVIABLE], {}
     with ThreadPoolExecutor(options.jobs) as pool:
         for done, (mutant, fate) in enumerate(pool.map(judged, viable), 1):
             fates[mutant.number] = fate
-            if fate == "caught":
-                known.add(mutant)
+            if fate in (CAUGHT, PLAYED):
+                known.add(mutant, fate)
+            else:
+                print(fate, mutant.name, sep="\t", file=sys.stderr, flush=True)
             if done % 100 == 0:
                 print(f"{done} of {len(viable)}", file=sys.stderr, flush=True)
-    return report(asked, fates)
+    return fates
 
 
 def report(mutants: list[Mutant], fates: dict[int, str]) -> int:
     justified = (ROOT / "src/MUTANTS.md").read_text()
-    survivors = [mutant for mutant in mutants if fates.get(mutant.number, "caught") != "caught"]
+    survivors = [mutant for mutant in mutants if fates.get(mutant.number, CAUGHT) not in (CAUGHT, PLAYED)]
     for mutant in survivors:
         line = (ROOT / mutant.file).read_bytes()[: mutant.start].count(b"\n") + 1
         known = "justified" if mutant.name.split(": ", 1)[1].replace("|", "\\|") in justified else "NEW"
         print(known, fates[mutant.number], f"{mutant.file}:{line}", mutant.name.split(": ", 1)[1], sep="\t")
     viable, caught = len(fates), len(fates) - len(survivors)
     score = 100 * caught / viable
-    print(f"mutants={len(mutants)} viable={viable} caught={caught} survivors={len(survivors)} score={score:.1f}%")
+    played = sum(fate == PLAYED for fate in fates.values())
+    print(f"mutants={len(mutants)} viable={viable} caught={caught} simulator={played} survivors={len(survivors)} score={score:.1f}%")
     if score < WANTED:
         print(f"error: less than {WANTED} % are caught: write the test that a survivor above asks for, or remove the code that makes no difference", file=sys.stderr)
     return 1 if score < WANTED else 0

@@ -53,6 +53,7 @@ pub fn count(plan: &Plan, world: &World, status: &mut ReleaseStatus) -> Vec<Comm
     let mut new: Vec<&DecisionView> = world.decisions.iter().filter(|d| concerns(status, &d.spec)).collect();
     new.retain(|d| plan.created.is_none_or(|created| d.created >= created));
     new.retain(|d| !status.decisions.iter().any(|counted| counted.uid == d.uid));
+    new.retain(|d| forgotten_until(status).is_none_or(|until| d.created > until.0));
     new.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
     let room = COUNTED_MAX.saturating_sub(status.decisions.len());
     let mut commands = Vec::new();
@@ -95,6 +96,12 @@ fn forget(world: &World, status: &mut ReleaseStatus) {
         surplus -= usize::from(drop);
         !drop
     });
+}
+
+/// What is not newer than this was spent, too, if it is not remembered: where as many are remembered as can be, older ones have been forgotten.
+fn forgotten_until(status: &ReleaseStatus) -> Option<&Time> {
+    let spent = || status.decisions.iter().filter(|decision| decision.spent);
+    spent().map(|decision| &decision.at).min().filter(|_| spent().count() >= SPENT_MAX)
 }
 
 /// Whether a Decision is about the revision that its verdict acts on.

@@ -31,7 +31,7 @@ pub fn split(
     let Some(old) = scene.replica_set(&stable.hash) else { return without_stable(scene, stable, candidate) };
     let mut writes = Vec::new();
     writes.extend(scene.save(old));
-    let new = match candidate_set(scene, candidate) {
+    let new = match candidate_set(scene, old, candidate) {
         Ok(new) => new,
         Err(mut round) => {
             // The other preparations do not depend on it.
@@ -47,10 +47,19 @@ pub fn split(
 }
 
 /// The candidate's ReplicaSet, or the round that makes or borrows it.
-fn candidate_set<'a>(scene: &Scene<'a>, candidate: &WorkloadRevision) -> Result<&'a ReplicaSetView, Round> {
+fn candidate_set<'a>(
+    scene: &Scene<'a>,
+    old: &ReplicaSetView,
+    candidate: &WorkloadRevision,
+) -> Result<&'a ReplicaSetView, Round> {
     let deployment = scene.deployment;
     match scene.replica_set(&candidate.hash) {
-        Some(new) if new.deleting => Err(Round::wait(format!("waiting for ReplicaSet {} to be deleted", new.name))),
+        Some(new) if new.deleting => {
+            // Its pods go one after the other: traffic leaves before.
+            let leaves = scene.most() > 0 && old.available > 0;
+            let writes = if leaves { scene.weigh(Some(0)) } else { Vec::new() };
+            Err(Round { writes, ..Round::wait(format!("waiting for ReplicaSet {} to be deleted", new.name)) })
+        }
         Some(new) if new.controlled => {
             Err(Round::write([write::detach(&scene.plan.name, deployment, new, Role::Candidate)]))
         }

@@ -168,6 +168,7 @@ impl Run<'_> {
         });
         let done = joined.done() && doing.writes.is_empty();
         doing.writes.extend(joined.writes);
+        doing.wake = joined.wake;
         if !done {
             doing.message = "a workload is gone: giving back its routes and Services".into();
             return Some(Turn::Now(doing));

@@ -148,7 +148,7 @@ impl<'a> Run<'a> {
                 format!("gate {} was rejected {}", command.gate.clone().unwrap_or_default(), command.signed()),
             );
         }
-        if self.plan.steps.len() <= index || self.plan.steps_digest(index) != step.digest {
+        if self.plan.steps_digest(index) != step.digest {
             return Some(self.start_over("the steps have changed: they start over"));
         }
         if let Some(command) = self.take(&[Verdict::Skip]) {
@@ -259,7 +259,7 @@ impl<'a> Run<'a> {
 
     /// Waits inside or behind a step.
     fn stop(&mut self, stop: Stop) -> Turn {
-        self.enter(if stop.waits == Waits::Machines { Phase::Progressing } else { Phase::Paused });
+        self.enter(Phase::Paused);
         Turn::Now(Doing { message: stop.message, waits: stop.waits, wake: stop.wake, ..Doing::default() })
     }
 
@@ -354,7 +354,7 @@ impl<'a> Run<'a> {
             self.next.gates.clear();
         }
         let position = self.next.step.as_ref().map(|s| s.position.clone()).unwrap_or_default();
-        if !gate::open(&self.next.gates) || self.next.hold.is_some() {
+        if !gate::open(&self.next.gates) {
             let stop = self.closed(&position);
             return self.stop(stop);
         }

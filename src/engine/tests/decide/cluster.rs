@@ -1,6 +1,9 @@
 //! An API server of one namespace: JSON objects with versions, and the writes of the engine as it would apply them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use lockkeeper_engine::write::{Kind, Request, Write};
@@ -11,7 +14,7 @@ use serde_json::{Map, Value, json};
 pub struct Pod {
     /// UID of its ReplicaSet.
     pub owner: String,
-    pub labels: Value,
+    pub labels: Arc<Value>,
     pub image: String,
     pub created: Timestamp,
     /// Since when it is ready.
@@ -33,11 +36,11 @@ pub struct Gateway {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stale;
 
-/// All objects of a namespace, and what the controllers keep beside them.
-#[derive(Clone, Debug)]
+/// All objects of a namespace, and what the controllers keep beside them. It is copied and compared before and after whatever is done.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
     pub now: Timestamp,
-    pub objects: BTreeMap<(Kind, String), Value>,
+    pub objects: BTreeMap<(Kind, String), Arc<Value>>,
     pub pods: BTreeMap<String, Pod>,
     /// Ready pods by Service, as the EndpointSlices hold them.
     pub endpoints: BTreeMap<String, Vec<String>>,
@@ -73,11 +76,11 @@ impl Cluster {
     }
 
     pub fn get(&self, kind: Kind, name: &str) -> Option<&Value> {
-        self.objects.get(&(kind, name.to_owned()))
+        self.objects.get(&(kind, name.to_owned())).map(Arc::as_ref)
     }
 
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = (&String, &Value)> {
-        self.objects.iter().filter(move |((k, _), _)| *k == kind).map(|((_, name), object)| (name, object))
+        self.objects.iter().filter(move |((k, _), _)| *k == kind).map(|((_, name), object)| (name, object.as_ref()))
     }
 
     pub fn create(&mut self, kind: Kind, mut object: Value) {
@@ -90,21 +93,25 @@ impl Cluster {
         object["metadata"]["resourceVersion"] = number.to_string().into();
         object["metadata"]["generation"] = 1.into();
         object["metadata"]["creationTimestamp"] = self.now.to_string().into();
-        self.objects.insert((kind, name), object);
+        self.objects.insert((kind, name), object.into());
     }
 
     /// Changes an object; its resource version and generation follow.
     pub fn update(&mut self, kind: Kind, name: &str, change: impl FnOnce(&mut Value)) -> bool {
         let key = (kind, name.to_owned());
         let Some(before) = self.objects.get(&key) else { return false };
-        let mut after = before.clone();
+        let mut after = Value::clone(before);
         change(&mut after);
         prune(&mut after["metadata"]);
-        if after == *before {
+        if after == **before {
             return false;
         }
         if after["spec"] != before["spec"] {
             after["metadata"]["generation"] = (before["metadata"]["generation"].as_i64().unwrap() + 1).into();
+        }
+        if before["metadata"]["deletionTimestamp"].is_string() {
+            let count = |object: &Value| object["metadata"]["finalizers"].as_array().map_or(0, Vec::len);
+            assert!(count(&after) <= count(before), "the API server allows no new finalizer on what is being deleted");
         }
         let number = self.next();
         after["metadata"]["resourceVersion"] = number.to_string().into();
@@ -112,13 +119,15 @@ impl Cluster {
         if gone {
             self.objects.remove(&key);
         } else {
-            self.objects.insert(key, after);
+            self.objects.insert(key, after.into());
         }
         true
     }
 
+    /// A deletion; what has finalizers stays until they are gone.
     pub fn delete(&mut self, kind: Kind, name: &str) {
-        self.objects.remove(&(kind, name.to_owned()));
+        let now = self.now.to_string();
+        self.update(kind, name, |object| object["metadata"]["deletionTimestamp"] = now.into());
     }
 
     /// One write of the operator.

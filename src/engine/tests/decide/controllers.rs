@@ -29,9 +29,8 @@ pub fn crashes(pod: &Pod, now: Timestamp) -> bool {
     pod.image.ends_with("-crash") && now >= pod.created + CRASH_LOOP_AFTER
 }
 
-/// One pass of all controllers. Says whether anything has changed.
-pub fn pass(cluster: &mut Cluster) -> bool {
-    let before = (cluster.objects.clone(), cluster.pods.clone(), cluster.endpoints.clone(), cluster.gateways.clone());
+/// One pass of all controllers.
+pub fn pass(cluster: &mut Cluster) {
     collect_garbage(cluster);
     for name in names(cluster, Kind::Deployment) {
         deployment(cluster, &name);
@@ -46,10 +45,6 @@ pub fn pass(cluster: &mut Cluster) -> bool {
     for name in routes {
         gateway(cluster, &name);
     }
-    before.0 != cluster.objects
-        || before.1 != cluster.pods
-        || before.2 != cluster.endpoints
-        || before.3 != cluster.gateways
 }
 
 /// When something happens by itself next.
@@ -257,7 +252,7 @@ fn replica_set(cluster: &mut Cluster, name: &str) {
         let template = &rs["spec"]["template"];
         let pod = Pod {
             owner: uid.clone(),
-            labels: template["metadata"]["labels"].clone(),
+            labels: template["metadata"]["labels"].clone().into(),
             image: template["spec"]["containers"][0]["image"].as_str().unwrap_or_default().into(),
             created: cluster.now,
             ready: None,

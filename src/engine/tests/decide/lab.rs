@@ -18,9 +18,10 @@ use lockkeeper_engine::{
     decide,
     plan::{Plan, Setting},
     window::WindowView,
-    world::{DecisionView, Guard, World},
+    world::{DecisionView, Guard, Undone, World},
     write::{Kind, Request as Sent, Write},
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
@@ -72,6 +73,10 @@ pub struct Lab {
     pub writes: usize,
     /// Whether controllers act between any two writes of a round.
     pub interleaved: bool,
+    /// The queries that were asked, by check.
+    pub asked: BTreeMap<String, String>,
+    /// What others have written over, by kind and name of the object.
+    pub undone: BTreeMap<String, Vec<Undone>>,
     memory: Option<(ReleaseStatus, ReleaseStatus)>,
     measured: (String, BTreeMap<String, Measurement>),
     next_decision: u64,
@@ -109,6 +114,8 @@ impl Lab {
             script: VecDeque::new(),
             writes: 0,
             interleaved: false,
+            asked: BTreeMap::new(),
+            undone: BTreeMap::new(),
             memory: None,
             measured: Default::default(),
             next_decision: 0,
@@ -122,7 +129,7 @@ impl Lab {
     /// The Release as the API server has it, if it is still there.
     pub fn release(&self) -> Option<Release> {
         let object = self.cluster.get(Kind::Release, NAME)?;
-        Some(serde_json::from_value(object.clone()).expect("the Release can be read"))
+        Some(Release::deserialize(object).expect("the Release can be read"))
     }
 
     /// The status last decided, published or not.
@@ -142,7 +149,7 @@ impl Lab {
 
     pub fn world(&self, plan: &Plan) -> World {
         World {
-            workloads: view::workloads(&self.cluster, plan, &self.outcome.watch_pods),
+            workloads: view::workloads(&self.cluster, plan, &self.outcome.watch_pods, &self.undone),
             windows: self.windows.clone(),
             namespace_labels: BTreeMap::new(),
             decisions: self.decisions.clone(),
@@ -151,18 +158,39 @@ impl Lab {
         }
     }
 
+    /// The status that the operator goes on from: the one that is published, or one that it knows better.
+    fn known(&self, release: &Release) -> ReleaseStatus {
+        let published = release.status.clone().unwrap_or_default();
+        match &self.memory {
+            Some((of, current)) if *of == published => current.clone(),
+            Some(_) | None => published,
+        }
+    }
+
+    /// Time goes on while nothing happens. Whoever sleeps until the time that was decided misses nothing.
+    fn sleep(&mut self, until: Timestamp) {
+        // Who waits for an answer is woken by it.
+        let awake = self.outcome.wake.is_some_and(|wake| wake <= until) || self.answer == Answer::Silence;
+        if let Some(release) = self.release().filter(|_| !awake) {
+            let plan = self.plan(&release);
+            let late = decide(&plan, &self.world(&plan), &self.known(&release), until);
+            let missed = late.publish || !late.writes.is_empty() || !late.measure.is_empty();
+            let wake = self.outcome.wake;
+            assert!(!missed, "it sleeps until {wake:?}, and at {until} there is: {late:#?}\n{}", self.tail());
+        }
+        self.cluster.now = until;
+    }
+
     /// One look of the operator. Says whether it did anything.
     pub fn round(&mut self) -> bool {
         let Some(release) = self.release() else { return false };
         let published = release.status.clone().unwrap_or_default();
-        let status = match &self.memory {
-            Some((of, current)) if *of == published => current.clone(),
-            Some(_) | None => published.clone(),
-        };
+        let status = self.known(&release);
         let plan = self.plan(&release);
         let world = self.world(&plan);
         let Outcome { status: next, publish, mut writes, events, measure, watch_pods, wake } =
             decide(&plan, &world, &status, self.now());
+        assert!(wake.is_none_or(|wake| wake > self.now()), "it would wake for ever at {wake:?}\n{}", self.tail());
         self.watchman.decided(&plan, &world, &status, &next, self.cluster.now);
         self.outcome = Outcome {
             status: next.clone(),
@@ -255,9 +283,11 @@ impl Lab {
         self.log.push(format!("{} {what}", self.cluster.now));
     }
 
+    /// What the controllers do at this moment. Says whether anything has changed.
     pub fn pass(&mut self) -> bool {
         let before = self.cluster.clone();
-        let changed = controllers::pass(&mut self.cluster);
+        controllers::pass(&mut self.cluster);
+        let changed = before != self.cluster;
         if changed {
             self.watchman.passed(&before, &self.cluster, &self.log);
         }
@@ -289,6 +319,7 @@ impl Lab {
             Answer::Silence => return,
         };
         for request in requests {
+            self.asked.insert(request.check.clone(), request.query.clone());
             let samples = request.samples.as_ref().map(|_| Reading::Value(1000.0));
             self.measured.1.insert(request.check, Measurement { taken: now, reading: reading.clone(), samples });
         }
@@ -310,7 +341,7 @@ impl Lab {
             let next = decided.into_iter().chain(controllers::next(&self.cluster)).min();
             match next {
                 Some(next) if next <= until => {
-                    self.cluster.now = next;
+                    self.sleep(next);
                     self.pass();
                     rounds = 0;
                 }

@@ -330,7 +330,7 @@ proptest! {
             lab.happen(&Happening::Approve("gate", "ann"));
             lab.happen(&Happening::Approve("gate", "bob"));
             lab.happen(&Happening::Decide(Verdict::Resume));
-            lab.run(30);
+            lab.run(5);
         }
         let stable = lab.status().stable.as_ref().map(|stable| stable.version.as_str());
         prop_assert_eq!(stable, Some("1"), "{}", lab.tail());

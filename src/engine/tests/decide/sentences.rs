@@ -3,14 +3,19 @@
 mod away;
 mod back;
 mod conditions;
+mod contests;
 mod decisions;
 mod empty;
 mod first;
 mod forward;
 mod gates;
 mod gitops;
+mod leaving;
+mod missing;
 mod policies;
 mod recreated;
+mod steps;
+mod versions;
 
 use lockkeeper_api::release::{GateState, Phase};
 use lockkeeper_engine::{traffic, write::Kind};

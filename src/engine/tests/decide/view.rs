@@ -8,7 +8,7 @@ use lockkeeper_engine::{
     template_digest, version_digest,
     world::{
         Authorship, CrashView, DeploymentView, ReplicaSetView, Role, RouteView, SavedTemplate, ServiceView, Template,
-        WorkloadView,
+        Undone, WorkloadView,
     },
     write::Kind,
 };
@@ -20,8 +20,22 @@ use crate::{
 };
 
 /// All workloads of a plan; `watched` are the hashes whose pods are looked at.
-pub fn workloads(cluster: &Cluster, plan: &Plan, watched: &[String]) -> Vec<WorkloadView> {
-    plan.workloads.iter().map(|work| workload(cluster, plan, work, watched)).collect()
+pub fn workloads(
+    cluster: &Cluster,
+    plan: &Plan,
+    watched: &[String],
+    undone: &BTreeMap<String, Vec<Undone>>,
+) -> Vec<WorkloadView> {
+    let mut views: Vec<_> = plan.workloads.iter().map(|work| workload(cluster, plan, work, watched)).collect();
+    for view in &mut views {
+        let deployment = view.deployment.iter_mut().map(|seen| ("Deployment", &seen.name, &mut seen.authorship));
+        let services = view.services.values_mut().map(|seen| ("Service", &seen.name, &mut seen.authorship));
+        let routes = view.routes.values_mut().map(|seen| ("HTTPRoute", &seen.name, &mut seen.authorship));
+        for (kind, name, authorship) in deployment.chain(services).chain(routes) {
+            authorship.undone = undone.get(&format!("{kind} {name}")).cloned().unwrap_or_default();
+        }
+    }
+    views
 }
 
 fn workload(cluster: &Cluster, plan: &Plan, work: &WorkloadPlan, watched: &[String]) -> WorkloadView {
@@ -71,7 +85,7 @@ fn deployment(object: &Value) -> DeploymentView {
         uid: text(&metadata["uid"]),
         resource_version: text(&metadata["resourceVersion"]),
         current: current(object),
-        deleting: false,
+        deleting: metadata["deletionTimestamp"].is_string(),
         replicas: number(&spec["replicas"]),
         paused: spec["paused"] == true,
         recreate: spec["strategy"]["type"] == "Recreate",
@@ -104,12 +118,13 @@ fn replica_set(object: &Value, uid: Option<&str>, work: &WorkloadPlan, plan: &Pl
     }
     let replicas = number(&spec["replicas"]);
     let counted = number(&status["replicas"]);
-    let containers = spec["template"]["spec"]["containers"].as_array().into_iter().flatten();
+    let lists = ["containers", "initContainers"].map(|list| spec["template"]["spec"][list].as_array());
+    let containers = lists.into_iter().flatten().flatten();
     Some(ReplicaSetView {
         name: text(&metadata["name"]),
         uid: text(&metadata["uid"]),
         resource_version: text(&metadata["resourceVersion"]),
-        deleting: false,
+        deleting: metadata["deletionTimestamp"].is_string(),
         controlled: uid.is_some_and(|uid| owned(object, uid, true)),
         role,
         borrowed: metadata["annotations"][BORROWED].is_string(),
@@ -135,7 +150,7 @@ fn service(cluster: &Cluster, name: &str) -> Option<ServiceView> {
         name: name.into(),
         uid: text(&metadata["uid"]),
         resource_version: text(&metadata["resourceVersion"]),
-        deleting: false,
+        deleting: metadata["deletionTimestamp"].is_string(),
         ours: metadata["labels"][RELEASE].is_string(),
         selector: texts(&spec["selector"]),
         pin: metadata["annotations"][PIN].as_str().map(str::to_owned),
@@ -155,7 +170,7 @@ fn route(cluster: &Cluster, name: &str) -> Option<RouteView> {
     Some(RouteView {
         name: name.into(),
         resource_version: text(&object["metadata"]["resourceVersion"]),
-        deleting: false,
+        deleting: object["metadata"]["deletionTimestamp"].is_string(),
         rules: object["spec"]["rules"].clone(),
         accepted: gateway.map(|gateway| gateway.accepted).filter(|accepted| *accepted <= cluster.now),
         complaint: None,

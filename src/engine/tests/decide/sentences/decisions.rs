@@ -1,6 +1,7 @@
 //! The table of verdicts: effect and when.
 
 mod counting;
+mod memory;
 
 use lockkeeper_api::{
     decision::{Verdict, Verdict::*},

@@ -156,7 +156,7 @@ fn no_data_never_promotes() {
         let mut lab = at_rest(json!([{"setWeight": 10}]), json!({"rollbackPolicy": POLICY}));
         lab.answer = answer;
         lab.happen(&Happening::Version("2"));
-        lab.run(120);
+        lab.run(40);
         assert_eq!(
             (version(&lab), lab.phase(), share(&lab)),
             (Some("1"), Phase::Paused, 10),

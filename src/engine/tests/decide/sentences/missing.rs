@@ -1,0 +1,270 @@
+//! What somebody takes away in the middle: it is made again, or waited for by name.
+
+use lockkeeper_api::{
+    decision::Verdict,
+    names::FINALIZER,
+    release::{GoingBackCause, Phase},
+};
+use lockkeeper_engine::write::Kind;
+use serde_json::json;
+
+use super::{asked, at_10_percent, at_rest, baking, expect, running, share, version};
+use crate::{
+    fixture::{Work, image, lab},
+    happening::Happening,
+    lab::Lab,
+};
+
+fn stable_set(lab: &Lab) -> String {
+    format!("web-{}", lab.status().stable.as_ref().unwrap().workloads[0].hash)
+}
+
+/// Whether the log has these, in this order, from a line on.
+#[track_caller]
+fn in_order(lab: &Lab, from: usize, what: &[&str]) {
+    let mut at = from;
+    for part in what {
+        let found = lab.log[at..].iter().position(|line| line.contains(part));
+        at += 1 + found.unwrap_or_else(|| panic!("{part} is missing in\n{}", lab.log[at..].join("\n")));
+    }
+}
+
+/// From here on it is deleted at once, and its pods with it.
+fn delete_stable(lab: &mut Lab) -> usize {
+    let from = lab.log.len();
+    lab.happen(&Happening::DeleteStable("web"));
+    lab.pass();
+    from
+}
+
+#[test]
+fn while_the_promoted_version_is_made_again_the_one_before_serves() {
+    for routed in [true, false] {
+        let work = Work { routed, ..Work::web() };
+        let mut lab = lab(&[work], json!([{"setWeight": 100}]), json!({"rollbackPolicy": "slo"}));
+        lab.policies.insert("slo".into(), crate::fixture::policy(json!({}), json!({"bake": "10m"})));
+        lab.run(1).happen(&Happening::Version("2"));
+        lab.run(2);
+        expect(&lab, Phase::Baking, "promoted; baking until");
+        let before = lab.status().previous.as_ref().unwrap().workloads[0].hash.clone();
+        let from = delete_stable(&mut lab);
+        lab.run(2);
+        in_order(&lab, from, &["candidate", &format!("Service web: pin to {before}")]);
+        expect(&lab, Phase::Baking, "promoted; baking until");
+        assert_eq!((version(&lab), running(&lab)), (Some("2"), vec!["1", "2"]), "{}", lab.tail());
+        lab.run(15);
+        expect(&lab, Phase::Stable, "version 2 runs");
+        assert_eq!(running(&lab), ["2"], "{}", lab.tail());
+    }
+}
+
+#[test]
+fn on_the_way_back_the_candidate_serves_until_the_stable_version_is_made_again() {
+    let mut lab = at_10_percent(json!({}));
+    let from = delete_stable(&mut lab);
+    lab.decide(Verdict::Abort, None, "olga");
+    lab.run(2);
+    in_order(&lab, from, &["set weight 100", "recreate stable", "give back the route", "scale to 0"]);
+    expect(&lab, Phase::Aborted, "aborted by olga");
+    assert_eq!((share(&lab), running(&lab), version(&lab)), (0, vec!["1"], Some("1")), "{}", lab.tail());
+}
+
+#[test]
+fn on_the_way_back_by_pods_alone_the_candidate_serves_until_the_stable_version_is_made_again() {
+    let work = Work { routed: false, ..Work::web() };
+    let mut lab = lab(&[work], json!([{"setWeight": 50}, {"pause": {}}]), json!({}));
+    lab.run(1).happen(&Happening::Version("2"));
+    lab.run(1);
+    let candidate = lab.status().candidate.as_ref().unwrap().workloads[0].hash.clone();
+    let from = delete_stable(&mut lab);
+    lab.decide(Verdict::Abort, None, "olga");
+    lab.run(2);
+    let stable = lab.status().stable.as_ref().unwrap().workloads[0].hash.clone();
+    in_order(&lab, from, &["recreate stable", &format!("pin to {candidate}"), &format!("pin to {stable}"), "unpin"]);
+    expect(&lab, Phase::Aborted, "aborted by olga");
+    assert_eq!(running(&lab), ["1"], "{}", lab.tail());
+}
+
+#[test]
+fn a_stable_version_that_cannot_be_made_again_is_for_a_person_to_mend() {
+    let mut lab = at_10_percent(json!({}));
+    let saved: Vec<_> = lab.cluster.of(Kind::ControllerRevision).map(|(name, _)| name.clone()).collect();
+    assert_eq!(saved.len(), 1);
+    lab.cluster.delete(Kind::ControllerRevision, &saved[0]);
+    delete_stable(&mut lab);
+    lab.run(2);
+    expect(&lab, Phase::RollingBack, "its template was not saved: roll out a version by hand");
+    let stalled = lab.status().conditions.iter().find(|condition| condition.type_ == "Stalled").unwrap();
+    assert_eq!(stalled.status, "True");
+    assert_eq!(running(&lab), ["2"], "what still serves is not taken away\n{}", lab.tail());
+}
+
+#[test]
+fn a_stable_version_that_is_made_again_while_another_has_pods_is_not_the_deployments() {
+    // Without our policies somebody resumes the Deployment: it starts the new version by itself.
+    let mut lab = at_10_percent(json!({}));
+    lab.cluster.guarded = false;
+    lab.happen(&Happening::Unpause("web"));
+    lab.pass();
+    delete_stable(&mut lab);
+    lab.cluster.guarded = true;
+    lab.run(5);
+    expect(&lab, Phase::Paused, "step 2/4");
+    assert_eq!((share(&lab), running(&lab), version(&lab)), (10, vec!["1", "2"], Some("1")), "{}", lab.tail());
+}
+
+#[test]
+fn a_route_or_service_that_goes_away_during_a_forced_promotion_is_waited_for_by_name() {
+    for (happening, missing) in [
+        (Happening::DeleteRoute("web"), "HTTPRoute web, which does not exist"),
+        (Happening::DeleteService("web"), "Service web, which does not exist"),
+    ] {
+        let mut lab = at_rest(json!([{"setWeight": 10}]), json!({"progressDeadline": "5m"}));
+        lab.happen(&Happening::Version("2-slow"));
+        lab.run(1);
+        lab.decide(Verdict::Promote, None, "olga");
+        while lab.round() {}
+        expect(&lab, Phase::Promoting, "takes the stable version's place");
+        lab.happen(&happening);
+        lab.run(10);
+        let going = lab.status().going_back.as_ref().unwrap_or_else(|| panic!("{missing}\n{}", lab.tail()));
+        assert_eq!(going.cause, GoingBackCause::ProgressDeadlineExceeded);
+        assert!(going.message.contains(missing), "{}", going.message);
+    }
+}
+
+#[test]
+fn a_canary_service_that_somebody_deletes_is_made_again() {
+    let mut lab = at_10_percent(json!({}));
+    let from = lab.log.len();
+    lab.happen(&Happening::DeleteService("web-canary"));
+    lab.run(2);
+    in_order(&lab, from, &["create canary Service"]);
+    expect(&lab, Phase::Paused, "step 2/4");
+    assert_eq!(share(&lab), 10);
+}
+
+#[test]
+fn a_candidate_that_is_being_deleted_is_waited_for_and_then_made_again() {
+    let mut lab = at_10_percent(json!({}));
+    let name = format!("web-{}", lab.status().candidate.as_ref().unwrap().workloads[0].hash);
+    // Deleted in the foreground: it stays until its pods are gone.
+    lab.cluster.update(Kind::ReplicaSet, &name, |set| set["metadata"]["finalizers"] = json!(["foregroundDeletion"]));
+    lab.cluster.delete(Kind::ReplicaSet, &name);
+    let from = lab.log.len();
+    while lab.round() {}
+    assert_eq!(share(&lab), 0, "traffic leaves before its pods do\n{}", lab.tail());
+    lab.run(1);
+    lab.cluster.update(Kind::ReplicaSet, &name, |set| set["spec"]["replicas"] = 0.into());
+    lab.run(1);
+    expect(&lab, Phase::Progressing, "");
+    assert_eq!((share(&lab), running(&lab)), (0, vec!["1"]), "{}", lab.tail());
+    assert!(!lab.log[from..].iter().any(|line| line.contains(&name)), "{}", lab.tail());
+    lab.cluster.update(Kind::ReplicaSet, &name, |set| set["metadata"]["finalizers"] = json!([]));
+    lab.run(2);
+    expect(&lab, Phase::Paused, "step 2/4");
+    assert_eq!((share(&lab), running(&lab)), (10, vec!["1", "2"]), "{}", lab.tail());
+}
+
+#[test]
+fn somebody_elses_finalizer_stays_and_ours_is_not_put_on_what_is_being_deleted() {
+    let mut lab = lab(&[Work { images: true, ..Work::web() }], json!([{"setWeight": 10}]), json!({"suspend": true}));
+    lab.run(1).happen(&Happening::Version("2"));
+    lab.cluster
+        .update(Kind::Release, "shop", |release| release["metadata"]["finalizers"] = json!(["example.com/audit"]));
+    lab.run(1);
+    expect(&lab, Phase::Waiting, "gate suspend is closed");
+    lab.happen(&Happening::DeleteRelease);
+    lab.run(2);
+    assert_eq!(lab.release().unwrap().metadata.finalizers, Some(vec!["example.com/audit".to_owned()]));
+    let mut lab = at_10_percent(json!({}));
+    lab.cluster.update(Kind::Release, "shop", |release| {
+        release["metadata"]["finalizers"] = json!(["example.com/audit", FINALIZER]);
+    });
+    lab.happen(&Happening::DeleteRelease);
+    lab.run(2);
+    assert_eq!(lab.release().unwrap().metadata.finalizers, Some(vec!["example.com/audit".to_owned()]));
+}
+
+#[test]
+fn a_version_that_is_promoted_before_it_has_pods_gets_none_behind_an_open_service() {
+    let mut lab = at_rest(json!([{"setWeight": 10}]), json!({}));
+    lab.happen(&Happening::Version("2"));
+    while lab.phase() != Phase::Progressing {
+        lab.round();
+    }
+    let from = lab.log.len();
+    lab.decide(Verdict::Promote, None, "olga");
+    lab.run(3);
+    in_order(&lab, from, &["pin to", "scale to 2"]);
+    in_order(&lab, from, &["create canary Service", "scale to 2"]);
+    expect(&lab, Phase::Stable, "version 2 runs");
+}
+
+#[test]
+fn the_history_stays_history_when_somebody_resumes_the_deployment() {
+    let mut lab = at_rest(json!([{"setWeight": 10}]), json!({}));
+    for tag in ["2", "3"] {
+        lab.happen(&Happening::Version(tag));
+        lab.run(3);
+    }
+    lab.happen(&Happening::Steps(vec![json!({"setWeight": 10}), json!({"pause": {}})]));
+    lab.happen(&Happening::Version("4"));
+    lab.run(1);
+    expect(&lab, Phase::Paused, "step 2/2");
+    lab.interleaved = true;
+    lab.cluster.guarded = false;
+    lab.happen(&Happening::Unpause("web"));
+    lab.pass();
+    lab.cluster.guarded = true;
+    lab.run(5);
+    expect(&lab, Phase::Paused, "step 2/2");
+    assert_eq!((share(&lab), running(&lab)), (10, vec!["3", "4"]), "{}", lab.tail());
+    lab.decide(Verdict::Abort, None, "olga");
+    lab.run(5);
+    assert_eq!(running(&lab), ["3"], "{}", lab.tail());
+    let known: Vec<_> = lab
+        .cluster
+        .of(Kind::ReplicaSet)
+        .map(|(_, set)| set["spec"]["template"]["spec"]["containers"][0]["image"].clone())
+        .collect();
+    assert!(known.contains(&image("web", "1").into()) && known.contains(&image("web", "2").into()), "{known:?}");
+}
+
+#[test]
+fn the_saved_template_is_the_stable_versions_and_goes_with_the_release() {
+    let mut lab = asked(json!([{"setWeight": 10}, {"pause": {}}]), json!({}));
+    let saved: Vec<_> =
+        lab.cluster.of(Kind::ControllerRevision).map(|(_, saved)| saved["data"]["template"].clone()).collect();
+    let name = stable_set(&lab);
+    assert_eq!(saved, [lab.cluster.get(Kind::ReplicaSet, &name).unwrap()["spec"]["template"].clone()]);
+    lab.decide(Verdict::Promote, None, "olga");
+    lab.run(5);
+    expect(&lab, Phase::Stable, "version 2 runs");
+    assert_eq!(lab.cluster.of(Kind::ControllerRevision).count(), 0);
+}
+
+#[test]
+fn a_bake_goes_on_when_the_version_before_is_deleted_and_then_there_is_no_way_back_to_it() {
+    let mut lab = baking();
+    let before = lab.status().previous.as_ref().unwrap().workloads[0].hash.clone();
+    let saved: Vec<_> = lab.cluster.of(Kind::ControllerRevision).map(|(name, _)| name.clone()).collect();
+    for name in saved {
+        lab.cluster.delete(Kind::ControllerRevision, &name);
+    }
+    lab.cluster.delete(Kind::ReplicaSet, &format!("web-{before}"));
+    lab.answer = crate::lab::Answer::Bad;
+    lab.decide(Verdict::Rollback, None, "olga");
+    lab.run(5);
+    expect(&lab, Phase::Baking, "promoted; baking until");
+    assert!(
+        lab.events.iter().any(|event| event.reason == "RollbackRefused" && event.note.contains("not in the history"))
+    );
+    assert!(
+        super::refused(&lab).is_some_and(|why| why.contains("ask for it in the spec")),
+        "{:?}",
+        super::refused(&lab)
+    );
+    lab.run(10);
+    expect(&lab, Phase::Stable, "version 2 runs");
+}
