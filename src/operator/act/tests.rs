@@ -87,7 +87,7 @@ async fn a_write_that_rests_on_the_absence_of_an_object_is_done_only_if_there_is
     let write = Write { rests_on: vec![Seen::no_replica_set("web-1".into())], ..ending() };
     let key = Key::new("shop", "web");
     let (context, asked) = operator(&[list(json!([object("ReplicaSet", "web-1", "6")]))]);
-    let (_, refused) = act(&context, actor(&key), &[write.clone()], |_| true).await.unwrap_err();
+    let (_, refused) = act(&context, actor(&key), std::slice::from_ref(&write), |_| true).await.unwrap_err();
     assert!(matches!(refused, Refusal::Stale { resource: Resource::ReplicaSet, .. }), "{refused:?}");
     assert_eq!(asked.lock().len(), 1);
     let gone = (200, json!({"kind": "Status", "status": "Success"}));
