@@ -69,8 +69,8 @@ pub struct Seen {
     pub kind: Kind,
     /// Name.
     pub name: String,
-    /// Resource version.
-    pub resource_version: String,
+    /// Resource version; none if there was no such object.
+    pub resource_version: Option<String>,
 }
 
 impl Seen {
@@ -89,8 +89,13 @@ impl Seen {
         Self::new(Kind::ReplicaSet, &seen.name, &seen.resource_version)
     }
 
+    /// That there was no such ReplicaSet.
+    pub fn no_replica_set(name: String) -> Self {
+        Self { kind: Kind::ReplicaSet, name, resource_version: None }
+    }
+
     fn new(kind: Kind, name: &str, resource_version: &str) -> Self {
-        Self { kind, name: name.into(), resource_version: resource_version.into() }
+        Self { kind, name: name.into(), resource_version: Some(resource_version.into()) }
     }
 }
 

@@ -145,16 +145,21 @@ pub async fn act(
 
 /// Proves that an object is as it was seen, unless that is known: by a request that stores nothing, and that the API server refuses otherwise.
 async fn prove(context: &Context, actor: Actor<'_>, seen: &Seen) -> Result<(), Refusal> {
-    let term = context.leadership.term();
+    let (term, resource) = (context.leadership.term(), Resource::from(seen.kind));
+    let key = Key::new(&actor.key.namespace, &seen.name);
+    let Some(version) = &seen.resource_version else {
+        return match look_again(context, resource, &key).await? {
+            true => Err(Refusal::Stale { resource, key }),
+            false => Ok(()),
+        };
+    };
     if context.proofs.holds(actor.key, term, seen.kind, &seen.name) {
         return Ok(());
     }
-    let resource = Resource::from(seen.kind);
     permit(context, actor, resource, &seen.name)?;
-    let key = Key::new(&actor.key.namespace, &seen.name);
     let api: Api<Object> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource.api());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    let patch = Patch::Json::<()>(json_patch::Patch(vec![unchanged(Some(&seen.resource_version))]));
+    let patch = Patch::Json::<()>(json_patch::Patch(vec![unchanged(Some(version))]));
     let answer = api.patch(&key.name, &params, &patch).await;
     let Object(answer) = answer.map_err(|error| Refusal::of(error, resource, &key))?;
     learn(context, resource, answer);

@@ -38,7 +38,7 @@ pub fn settle(
     let old = other.filter(|o| o.hash != live.hash).and_then(|other| scene.replica_set(&other.hash));
     let old = old.filter(|old| old.existing > 0).or_else(|| scene.stray(new)).or(old);
     if !swapped(new, old) {
-        return swap(scene, new, old);
+        return swap(scene, new, old, other);
     }
     let beside = beside(scene, new);
     if !beside.is_empty() {
@@ -96,7 +96,12 @@ fn missing(scene: &Scene<'_>, live: &WorkloadRevision) -> Round {
 }
 
 /// Brings the live version to full scale, all traffic to it, and then the Deployment's control.
-fn swap(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView>) -> Round {
+fn swap(
+    scene: &Scene<'_>,
+    new: &ReplicaSetView,
+    old: Option<&ReplicaSetView>,
+    other: Option<&WorkloadRevision>,
+) -> Round {
     let deployment = scene.deployment;
     if new.controlled {
         // From the history: borrowed before it is scaled, or the Deployment would scale both.
@@ -110,7 +115,10 @@ fn swap(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView>) -
     }
     let Some(old) = old.filter(|old| old.controlled) else {
         // The gap: the Deployment controls neither. Close it first.
-        let attach = write::attach(deployment, new, None).resting_on(scene.rivals(&new.hash));
+        // What somebody has deleted, and made again, may be the Deployment's already.
+        let gone = other.filter(|other| other.hash != new.hash && scene.replica_set(&other.hash).is_none());
+        let gone = gone.map(|gone| Seen::no_replica_set(format!("{}-{}", deployment.name, gone.hash)));
+        let attach = write::attach(deployment, new, None).resting_on(scene.rivals(&new.hash).chain(gone));
         return Round::write(detach_history(scene, new, None).into_iter().chain([attach]));
     };
     let mut writes: Vec<_> = scene.hold(None).into_iter().collect();

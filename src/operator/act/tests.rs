@@ -42,7 +42,7 @@ fn refusal(code: u16, reason: &str) -> (u16, Value) {
 /// The end of a canary Service, which rests on a route.
 fn ending() -> Write {
     let request = Request::Delete { uid: "u".into(), resource_version: "7".into() };
-    let seen = Seen { kind: Kind::HTTPRoute, name: "web".into(), resource_version: "5".into() };
+    let seen = Seen { kind: Kind::HTTPRoute, name: "web".into(), resource_version: Some("5".into()) };
     Write { kind: Kind::Service, name: "web-canary".into(), request, purpose: "end it".into(), rests_on: vec![seen] }
 }
 
@@ -74,6 +74,26 @@ async fn a_write_that_rests_on_what_has_changed_is_not_done() {
         assert_eq!((resource, key.name.as_str()), (Resource::HTTPRoute, "web"));
         assert_eq!(*asked.lock(), [PROOF]);
     }
+}
+
+#[tokio::test]
+async fn a_write_that_rests_on_the_absence_of_an_object_is_done_only_if_there_is_none() {
+    let list = |items: Value| {
+        (
+            200,
+            json!({"kind": "ReplicaSetList", "apiVersion": "apps/v1", "metadata": {"resourceVersion": "8"}, "items": items}),
+        )
+    };
+    let write = Write { rests_on: vec![Seen::no_replica_set("web-1".into())], ..ending() };
+    let key = Key::new("shop", "web");
+    let (context, asked) = operator(&[list(json!([object("ReplicaSet", "web-1", "6")]))]);
+    let (_, refused) = act(&context, actor(&key), std::slice::from_ref(&write), |_| true).await.unwrap_err();
+    assert!(matches!(refused, Refusal::Stale { resource: Resource::ReplicaSet, .. }), "{refused:?}");
+    assert_eq!(asked.lock().len(), 1);
+    let gone = (200, json!({"kind": "Status", "status": "Success"}));
+    let (context, asked) = operator(&[list(json!([])), gone]);
+    act(&context, actor(&key), &[write], |_| true).await.unwrap();
+    assert!(asked.lock()[1].starts_with("DELETE "), "{asked:?}");
 }
 
 #[tokio::test]

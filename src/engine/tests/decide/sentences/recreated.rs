@@ -80,5 +80,17 @@ fn what_a_write_rests_on_is_told_as_it_was_seen() {
     assert!(matches!(write.request, Request::Delete { .. }));
     let seen = &write.rests_on[0];
     let route = lab.cluster.get(Kind::HTTPRoute, "web").unwrap();
-    assert_eq!(route["metadata"]["resourceVersion"], seen.resource_version.as_str());
+    assert_eq!(route["metadata"]["resourceVersion"].as_str(), seen.resource_version.as_deref());
+}
+
+#[test]
+fn a_stable_version_that_is_gone_is_proven_to_be_before_another_is_given_to_the_deployment() {
+    let mut lab = at_10_percent(json!({}));
+    let stable = lab.status().stable.as_ref().unwrap().workloads[0].hash.clone();
+    lab.cluster.delete(Kind::ReplicaSet, &format!("web-{stable}"));
+    lab.decide(Verdict::Promote, None, "olga");
+    while lab.round() {}
+    let handover = done(&lab, "give to the Deployment");
+    let gone = handover.rests_on.iter().find(|seen| seen.name == format!("web-{stable}"));
+    assert_eq!(gone.map(|seen| seen.resource_version.as_deref()), Some(None), "{handover:?}");
 }
