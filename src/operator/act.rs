@@ -2,7 +2,7 @@
 
 use kube::{
     Api, Error,
-    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
     core::Status,
 };
 use lockkeeper_api::{names::FIELD_MANAGER, release::Phase};
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use crate::{
-    cache::{Key, Object, Resource, Touched, Unreadable},
+    cache::{Key, Object, Resource},
     context::Context,
     throttle::Delayed,
 };
@@ -132,7 +132,6 @@ async fn one(context: &Context, actor: Actor<'_>, write: &Write) -> Result<Done,
     let api: Api<Object> = Api::namespaced_with(context.client.clone(), namespace, &resource.api());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     let name = &write.name;
-    let held = context.cache.uid(resource, &Key::new(namespace, name));
     let result = match &write.request {
         Request::Create(object) => {
             create(&Api::namespaced_with(context.client.clone(), namespace, &resource.api()), object).await
@@ -173,37 +172,8 @@ async fn one(context: &Context, actor: Actor<'_>, write: &Write) -> Result<Done,
         }
         Err(error) => {
             debug!(kind = ?write.kind, name, purpose = write.purpose, %error, "not written");
-            if let (Error::Api(status), Some(uid)) = (&error, held)
-                && status.code == 404
-            {
-                missed(context, resource, &Key::new(namespace, name), &uid).await;
-            }
             Err(Refusal::of(error))
         }
-    }
-}
-
-/// Asks the API server whether it has such an object, which the cache knows from then on.
-///
-/// # Errors
-/// When it does not say.
-pub async fn ask(context: &Context, resource: Resource, key: &Key) -> kube::Result<bool> {
-    let api: Api<Object> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource.api());
-    // A list, and not a get, because the operator has the right to that already.
-    let named = ListParams::default().fields(&format!("metadata.name={}", key.name));
-    let found = api.list(&named).await?.items;
-    let there = !found.is_empty();
-    found.into_iter().for_each(|Object(object)| tell(context, context.cache.put(resource, object, context.steady())));
-    Ok(there)
-}
-
-/// What the cache holds is not there, says the API server. A watch may have told nothing of it, if it came and went between two lists, and
-/// never will.
-async fn missed(context: &Context, resource: Resource, key: &Key, uid: &str) {
-    match ask(context, resource, key).await {
-        Ok(false) => context.cache.bury(resource, key, uid),
-        Ok(true) => {}
-        Err(error) => debug!(%key, %error, "cannot be asked for"),
     }
 }
 
@@ -220,13 +190,9 @@ async fn create(api: &Api<DynamicObject>, object: &Value) -> kube::Result<Option
 
 /// The cache knows what the API server has answered before the watch says so.
 pub fn learn(context: &Context, resource: Resource, object: DynamicObject) {
-    tell(context, context.cache.learn(resource, object, context.steady()));
-}
-
-fn tell(context: &Context, kept: Result<Touched, Box<Unreadable>>) {
-    match kept {
+    match context.cache.learn(resource, object, context.steady()) {
         Ok(touched) => context.touch(touched),
-        Err(unreadable) => debug!(?unreadable, "the answer of the API server cannot be read"),
+        Err(unreadable) => debug!(?unreadable, "the answer to a write cannot be read"),
     }
 }
 

@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{Api, api::ListParams};
 use lockkeeper_api::names::POD_TEMPLATE_HASH;
 use lockkeeper_engine::{
     orphan::{Remedy, remedy},
@@ -19,7 +20,7 @@ use tracing::{info, warn};
 
 use crate::{
     act::{self, Actor, Refusal},
-    cache::{Key, Resource, touched},
+    cache::{Key, Object, Resource, touched},
     context::Context,
     observe,
 };
@@ -106,8 +107,14 @@ pub async fn reconcile(context: Arc<Context>, key: Key) {
 /// # Errors
 /// When the Release is there, which the cache knows from now on, or the API server does not say.
 async fn prove_gone(context: &Context, release: &Key) -> Result<(), Refusal> {
-    let there = act::ask(context, Resource::Release, release).await.map_err(Refusal::of)?;
-    if there { Err(Refusal::Stale) } else { Ok(()) }
+    let resource = Resource::Release;
+    let api: Api<Object> = Api::namespaced_with(context.client.clone(), &release.namespace, &resource.api());
+    // A list, and not a get, because the operator has the right to that already.
+    let named = ListParams::default().fields(&format!("metadata.name={}", release.name));
+    let found = api.list(&named).await.map_err(Refusal::of)?.items;
+    let gone = found.is_empty();
+    found.into_iter().for_each(|Object(object)| act::learn(context, resource, object));
+    if gone { Ok(()) } else { Err(Refusal::Stale) }
 }
 
 struct Orphan {
