@@ -30,6 +30,7 @@ use lockkeeper_engine::{
 };
 use parking_lot::{RwLock, RwLockReadGuard};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 pub use self::{
     object::Object,
@@ -363,10 +364,10 @@ impl State {
                 kept
             }
             Resource::DeploymentWindow => {
-                let metadata = object.metadata.clone();
+                let (metadata, told) = (object.metadata.clone(), object.data["status"].clone());
                 let (window, fault) = match typed::<DeploymentWindow>(resource, key, object) {
                     Ok(window) => (window, None),
-                    Err(fault) => (closing(metadata, &fault), Some(fault)),
+                    Err(fault) => (closing(metadata, told, &fault), Some(fault)),
                 };
                 let DeploymentWindow { metadata, spec, status } = window;
                 let kept = self.windows.put(at, version, |_| WindowEntry {
@@ -450,8 +451,9 @@ fn admission(resource: Resource, mut object: DynamicObject) -> DynamicObject {
     object
 }
 
-/// In place of a window that cannot be read: it closes whatever it may be about.
-fn closing(metadata: ObjectMeta, fault: &Unreadable) -> DeploymentWindow {
+/// In place of a window that cannot be read: it closes whatever it may be about. What it is `told` already stays, or it would be told again
+/// without end.
+fn closing(metadata: ObjectMeta, told: Value, fault: &Unreadable) -> DeploymentWindow {
     let spec = DeploymentWindowSpec {
         action: WindowAction::Freeze,
         schedule: Schedule::Once { from: String::new(), until: String::new(), time_zone: "UTC".into() },
@@ -460,7 +462,7 @@ fn closing(metadata: ObjectMeta, fault: &Unreadable) -> DeploymentWindow {
         covers: Vec::new(),
         reason: Some(format!("the window cannot be read: {}", fault.fault)),
     };
-    DeploymentWindow { metadata, spec, status: None }
+    DeploymentWindow { metadata, spec, status: serde_json::from_value(told).ok() }
 }
 
 #[cfg(test)]

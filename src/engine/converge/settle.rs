@@ -40,7 +40,7 @@ pub fn settle(
     if !swapped(new, old) {
         return swap(scene, new, old, other);
     }
-    let beside = beside(scene, new);
+    let beside = beside(scene, new, other);
     if !beside.is_empty() {
         return Round::write(beside);
     }
@@ -58,16 +58,21 @@ fn swapped(new: &ReplicaSetView, old: Option<&ReplicaSetView>) -> bool {
     new.controlled && old.is_none_or(|old| !old.controlled || new.replicas > 0 || old.replicas == 0)
 }
 
-/// A former version whose ReplicaSet somebody has made again leaves the Deployment, which, paused, would scale it and the live one in proportion
-/// and end neither.
-fn beside(scene: &Scene<'_>, new: &ReplicaSetView) -> Vec<Write> {
+/// What else a paused Deployment runs leaves it, or it would scale that and the live version in proportion and end neither: the version before,
+/// whose ReplicaSet somebody has made again, or one whose native rollout our pause has caught halfway.
+fn beside(scene: &Scene<'_>, new: &ReplicaSetView, other: Option<&WorkloadRevision>) -> Vec<Write> {
     let deployment = scene.deployment;
-    if !deployment.paused || !deployment.marks.contains_key(HOLD) || new.replicas == 0 {
+    let ours = deployment.marks.contains_key(HOLD) || deployment.marks.contains_key(PAUSED_BY);
+    if !deployment.paused || !ours || new.replicas == 0 {
         return Vec::new();
     }
     let others = scene.view.replica_sets.iter().filter(|rs| rs.controlled && rs.hash != new.hash && rs.replicas > 0);
-    let former = others.filter(|rs| rs.digest != deployment.digest);
-    former.map(|rs| write::detach(&scene.plan.name, deployment, rs, Role::Previous)).collect()
+    let left = others.filter(|rs| rs.digest != deployment.digest);
+    // Only what has been stable once goes into the history.
+    let role = |rs: &ReplicaSetView| {
+        if other.is_some_and(|other| other.hash == rs.hash) { Role::Previous } else { Role::Candidate }
+    };
+    left.map(|rs| write::detach(&scene.plan.name, deployment, rs, role(rs))).collect()
 }
 
 /// The live ReplicaSet does not exist: make it again, and let traffic go where pods are ready.

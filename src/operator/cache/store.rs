@@ -44,7 +44,7 @@ enum Slot<V> {
         /// Elsewhere, because half of a map's places are empty.
         value: Box<V>,
     },
-    /// The object is gone, and the watch has not said so yet.
+    /// We have deleted the object, and the watch has not said so yet.
     Gone { uid: String },
 }
 
@@ -118,7 +118,7 @@ impl<V> Store<V> {
         }
     }
 
-    /// An object is gone, and the watch may not have said so yet.
+    /// We have deleted an object, and it is gone at once.
     pub fn bury(&mut self, key: &Key, uid: &str) {
         if matches!(self.slots.get(key), Some(Slot::Held { version, .. }) if version.uid == uid) {
             self.unlink(key);

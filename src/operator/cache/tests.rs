@@ -140,3 +140,18 @@ fn a_policy_that_admits_others_from_a_place_where_nobody_looks_is_a_fault() {
         bench.refusal("shop")
     );
 }
+
+#[test]
+fn a_window_that_cannot_be_read_keeps_what_it_is_told() {
+    let bench = Bench::new();
+    let window = json!({
+        "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "DeploymentWindow",
+        "metadata": {"name": "broken", "namespace": "shop", "uid": "broken", "resourceVersion": "100"},
+        "spec": {"action": "Perhaps"}, "status": {"active": true, "observedGeneration": 7},
+    });
+    let window = serde_json::from_value(window).unwrap();
+    bench.cache.put(Resource::DeploymentWindow, window, Timestamp::UNIX_EPOCH).unwrap_err();
+    let state = bench.cache.read();
+    let status = state.windows.get(&Key::new("shop", "broken")).unwrap().status.as_ref().unwrap();
+    assert_eq!(status.observed_generation, Some(7));
+}

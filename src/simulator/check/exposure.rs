@@ -40,7 +40,7 @@ fn grown(scene: &Scene<'_>) -> Option<Growth> {
     // Traffic goes where ready pods are; what is left of a version that was deleted goes by itself. The operator hears late of a stable version
     // that has a pod again: until then it may act for one that has none, and the candidate's pods may get ready behind a Service that it has
     // unpinned for that (plot `pair` of tests/random.rs, seed 187).
-    if scene.memory.was_bare(scene.change.at) || !was.stands(stable) || !is.stands(candidate) {
+    if scene.memory.was_bare(scene.change.asked) || !was.stands(stable) || !is.stands(candidate) {
         return None;
     }
     let (before, now) = (was.share(candidate, false), is.share(candidate, false));
@@ -57,7 +57,7 @@ impl Checker for Step {
 
     fn check(&mut self, scene: &Scene<'_>) -> Option<String> {
         let Growth { before, now } = growth(scene)?;
-        if scene.memory.is_fresh(scene.change.at) {
+        if scene.memory.is_fresh(scene.change.asked) {
             return None;
         }
         let limit = limit(scene, before);
@@ -124,7 +124,7 @@ impl Checker for Closed {
         if scene.author != Author::Operator
             || !stepping
             || now <= confirmed + EPSILON
-            || scene.memory.is_fresh(scene.change.at)
+            || scene.memory.is_fresh(scene.change.asked)
             || scene.jumped
         {
             return None;

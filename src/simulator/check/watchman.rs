@@ -32,14 +32,14 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Whether the operator may not have heard yet of what others want.
-    pub fn is_fresh(&self, now: Timestamp) -> bool {
-        self.changed.is_some_and(|changed| now < changed + self.known_after)
+    /// Whether whoever has asked for a write at that time may not have heard yet of what others want: it may be long on its way.
+    pub fn is_fresh(&self, asked: Timestamp) -> bool {
+        self.changed.is_some_and(|changed| asked < changed + self.known_after)
     }
 
-    /// Whether the operator may not have heard yet that the stable version has ready pods again.
-    pub fn was_bare(&self, now: Timestamp) -> bool {
-        self.bare.is_some_and(|bare| now < bare + self.known_after)
+    /// Whether whoever has asked for a write at that time may not have heard yet that the stable version has ready pods again.
+    pub fn was_bare(&self, asked: Timestamp) -> bool {
+        self.bare.is_some_and(|bare| asked < bare + self.known_after)
     }
 }
 

@@ -155,6 +155,8 @@ fn plan(
     storms: &Arc<AtomicBool>,
 ) -> Plot {
     let mut plot = Plot { lines, ..plot(seed, STEPS[0]) };
+    // One piece of news waits for the one before it, and a decision that met a conflict is taken again a moment later.
+    plot.known_after += weather.lag;
     sky.begin(&mut plot);
     plot.objects = objects(weather, plot.begins);
     let first = When::Once(Box::new(|objects: &Snapshot| at(objects, "Stable", "1.0.0")));
