@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use lockkeeper_api::names::POD_TEMPLATE_HASH;
 use serde_json::{Map, Value};
 
-use super::{Kind, read_time};
+use super::{Kind, read_time, selects_plain};
 
 /// Where an object is.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,6 +132,14 @@ impl Object {
     /// The version of a pod, as its label says.
     pub fn hash(&self) -> Option<&str> {
         self.known().hash.as_deref()
+    }
+
+    /// Whether a Service's selector selects this pod.
+    pub fn is_selected_by(&self, selector: &Value) -> bool {
+        // Mostly the version tells, which is known.
+        let version = selector[POD_TEMPLATE_HASH].as_str();
+        version.is_none_or(|version| self.hash() == Some(version))
+            && selects_plain(selector, &self["metadata"]["labels"])
     }
 
     /// Whether it is a pod that is ready.

@@ -8,7 +8,6 @@ use super::Work;
 use crate::api::{
     Key, Kind, Object, Snapshot,
     object::{list, name, number, text},
-    selects_plain,
 };
 
 /// What a workload's pods get of its requests.
@@ -68,8 +67,7 @@ impl<'a> Traffic<'a> {
     fn selection(&self, service: &str) -> Vec<Option<&'a str>> {
         let Some(service) = self.get(Kind::Service, service) else { return Vec::new() };
         let selector = &service["spec"]["selector"];
-        let selected = self.serving.iter().filter(|pod| selects_plain(selector, &pod["metadata"]["labels"]));
-        selected.map(|pod| pod.hash()).collect()
+        self.serving.iter().filter(|pod| pod.is_selected_by(selector)).map(|pod| pod.hash()).collect()
     }
 
     /// Whether the stable Service has no ready pod.

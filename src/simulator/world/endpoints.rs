@@ -9,17 +9,17 @@ use super::{Actor, Edit, Turn};
 use crate::api::{
     Caller, Kind, Object, User,
     object::{deleting, list, name, namespace, uid},
-    selects_plain,
 };
 
 const SERVICE: &str = "kubernetes.io/service-name";
 
 /// What the controller does about a Service, of all pods and slices of its namespace.
 pub fn sync(service: &Value, pods: &[Arc<Object>], slices: &[Arc<Object>]) -> Option<Edit> {
-    if !service["spec"]["selector"].is_object() || deleting(service) {
+    let selector = &service["spec"]["selector"];
+    if !selector.is_object() || deleting(service) {
         return None;
     }
-    let own = pods.iter().filter(|pod| selects_plain(&service["spec"]["selector"], &pod["metadata"]["labels"]));
+    let own = pods.iter().filter(|pod| pod.is_selected_by(selector));
     let own: Vec<&Arc<Object>> = own.filter(|pod| pod["status"]["phase"] == "Running").collect();
     let known = slices.iter().find(|slice| slice.owners().any(|owner| owner == uid(service)));
     let ports = own.first().map_or_else(Vec::new, |pod| ports(service, pod));
