@@ -25,8 +25,8 @@ pub fn watched(data: &[u8]) {
         taken.push((resource, object));
     }
     for (_, entry) in cache.read().deployments.all() {
-        assert!(entry.view.marks.keys().all(|mark| mark.starts_with("lockkeeper.dev/")));
-        entry.whole();
+        assert!(entry.marks.keys().all(|mark| mark.starts_with("lockkeeper.dev/")));
+        entry.template.glance();
     }
     for (_, entry) in cache.read().windows.all() {
         assert_eq!(entry.view.at("platform", now).is_some(), entry.view.faults("platform").is_empty());

@@ -300,7 +300,7 @@ impl<'a> Scene<'a> {
     /// The candidate's ReplicaSet, from the Deployment's template, without pods yet.
     fn create_candidate(&self, candidate: &WorkloadRevision) -> Write {
         let (deployment, role) = (self.deployment, Some(Role::Candidate));
-        write::create_replica_set(&self.plan.name, deployment, &candidate.hash, &deployment.template, 0, role)
+        write::create_replica_set(&self.plan.name, deployment, &candidate.hash, deployment.template.value(), 0, role)
     }
 
     /// Makes a ReplicaSet that somebody has deleted again: under the Deployment's control, unless that controls another, which it
@@ -313,7 +313,7 @@ impl<'a> Scene<'a> {
                     &self.plan.name,
                     self.deployment,
                     &revision.hash,
-                    &saved.template.value(),
+                    saved.template.value(),
                     self.deployment.replicas,
                     taken.then_some(Role::Candidate),
                 );

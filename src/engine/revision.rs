@@ -1,6 +1,6 @@
 //! Which version is asked for.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use lockkeeper_api::release::{RevisionStatus, WorkloadRevision};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     digest::{digest, template_digest, version_digest},
     plan::{Plan, WorkloadPlan},
-    world::{DeploymentView, WorkloadView, World},
+    world::{ContainerView, DeploymentView, Glance, Template, WorkloadView, World},
     write::ContainerImage,
 };
 
@@ -39,15 +39,15 @@ pub fn wanted(plan: &Plan, world: &World, stable: Option<&RevisionStatus>) -> Op
     let mut requested_by = None;
     for (index, (work, view)) in plan.workloads.iter().zip(&world.workloads).enumerate() {
         let deployment = view.deployment.as_ref()?;
-        let template = wanted_template(work, deployment);
-        let digest = match &template {
-            Cow::Borrowed(_) => deployment.version_digest(),
-            Cow::Owned(template) => version_digest(template),
-        };
+        let asked = other_template(work, deployment);
+        let digest = asked.as_ref().map_or_else(|| deployment.version_digest(), version_digest);
         let before = stable.and_then(|s| s.workloads.get(index)).filter(|w| w.uid == deployment.uid);
         let changed = before.is_none_or(|before| before.digest != digest);
         if changed && image.is_none() {
-            image = first_image_that_differs(&template, view, before);
+            image = match &asked {
+                None => first_image_that_differs(deployment.template.glance(), view, before),
+                Some(template) => first_image_that_differs(Template::from(template).glance(), view, before),
+            };
         }
         if changed && requested_by.is_none() {
             requested_by = match work.images.is_empty() {
@@ -59,13 +59,7 @@ pub fn wanted(plan: &Plan, world: &World, stable: Option<&RevisionStatus>) -> Op
             name: work.deployment.clone(),
             hash: match before.filter(|_| !changed) {
                 Some(unchanged) => unchanged.hash.clone(),
-                None => hash(
-                    view,
-                    match &template {
-                        Cow::Borrowed(_) => deployment.digest.clone(),
-                        Cow::Owned(template) => template_digest(template),
-                    },
-                ),
+                None => hash(view, asked.as_ref().map_or_else(|| deployment.digest.clone(), template_digest)),
             },
             digest,
             uid: deployment.uid.clone(),
@@ -88,12 +82,10 @@ fn hash(view: &WorkloadView, digest: String) -> String {
     twins.max_by_key(|rs| (rs.replicas, rs.created)).map_or(digest, |rs| rs.hash.clone())
 }
 
-/// The Deployment's template with the images of the plan; borrowed where it has them already.
-fn wanted_template<'a>(work: &WorkloadPlan, deployment: &'a DeploymentView) -> Cow<'a, Value> {
-    if images_to_set(work, deployment).is_none() {
-        return Cow::Borrowed(&deployment.template);
-    }
-    let mut template = deployment.template.clone();
+/// The Deployment's template with the images of the plan; none where it has them already.
+fn other_template(work: &WorkloadPlan, deployment: &DeploymentView) -> Option<Value> {
+    images_to_set(work, deployment)?;
+    let mut template = deployment.template.value();
     for list in ["/spec/containers", "/spec/initContainers"] {
         for container in template.pointer_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             if let Some(image) = container["name"].as_str().and_then(|name| work.images.get(name)) {
@@ -101,7 +93,7 @@ fn wanted_template<'a>(work: &WorkloadPlan, deployment: &'a DeploymentView) -> C
             }
         }
     }
-    Cow::Owned(template)
+    Some(template)
 }
 
 /// The plan's images that the Deployment does not have yet.
@@ -114,38 +106,35 @@ pub fn images_that_differ(
     images: &BTreeMap<String, String>,
     deployment: &DeploymentView,
 ) -> Option<Vec<ContainerImage>> {
-    let mut differing = Vec::new();
-    for (list, init) in [("containers", false), ("initContainers", true)] {
-        for container in deployment.template["spec"][list].as_array().into_iter().flatten() {
-            let name = container["name"].as_str().unwrap_or_default();
-            if let Some(image) = images.get(name).filter(|image| container["image"] != image.as_str()) {
-                differing.push(ContainerImage { container: name.into(), image: image.clone(), init });
-            }
-        }
+    if images.is_empty() {
+        return None;
     }
+    let differing = deployment.template.glance().containers.iter().filter_map(|ContainerView { name, image, init }| {
+        let wanted = images.get(name).filter(|wanted| image.as_ref() != Some(*wanted))?;
+        Some(ContainerImage { container: name.clone(), image: wanted.clone(), init: *init })
+    });
+    let differing: Vec<_> = differing.collect();
     (!differing.is_empty()).then_some(differing)
 }
 
 /// Names of the plan's images that no container has.
 pub fn images_without_container<'a>(work: &'a WorkloadPlan, deployment: &DeploymentView) -> Vec<&'a str> {
-    let lists = ["containers", "initContainers"].map(|list| deployment.template["spec"][list].as_array());
-    let names: Vec<_> = lists.into_iter().flatten().flatten().filter_map(|c| c["name"].as_str()).collect();
-    work.images.keys().map(String::as_str).filter(|name| !names.contains(name)).collect()
+    let has = |name: &&str| deployment.template.glance().containers.iter().any(|container| container.name == *name);
+    work.images.keys().map(String::as_str).filter(|name| !has(name)).collect()
 }
 
 fn first_image_that_differs(
-    template: &Value,
+    template: &Glance,
     view: &WorkloadView,
     before: Option<&WorkloadRevision>,
 ) -> Option<String> {
     let old = before.and_then(|before| view.replica_sets.iter().find(|rs| rs.hash == before.hash));
-    let lists = ["containers", "initContainers"].map(|list| template["spec"][list].as_array());
-    let all: Vec<_> = lists.into_iter().flatten().flatten().collect();
+    let all = &template.containers;
     let differs = all.iter().find(|container| {
-        let name = container["name"].as_str().unwrap_or_default();
-        old.and_then(|old| old.images.get(name)).is_none_or(|image| container["image"] != image.as_str())
+        let image = old.and_then(|old| old.images.get(&container.name));
+        image.is_none_or(|image| container.image.as_ref() != Some(image))
     });
-    differs.or(all.first()).and_then(|container| container["image"].as_str()).map(String::from)
+    differs.or(all.first()).and_then(|container| container.image.clone())
 }
 
 /// The tag of an image reference; without one, a shortened digest or the reference itself.

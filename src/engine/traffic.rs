@@ -19,6 +19,9 @@ pub const SCALE: u64 = 100;
 /// The greatest weight that Gateway API allows.
 pub const WEIGHT_MAX: u64 = 1_000_000;
 
+/// A number that no gateway takes is read as this, which leaves room for what is reckoned with it.
+const READ_MAX: u64 = u32::MAX as u64;
+
 /// The backends that a workload's routes use.
 #[derive(Clone, Copy, Debug)]
 pub struct Backends<'a> {
@@ -94,23 +97,33 @@ fn at_rest<'a>(refs: &'a [Value], backends: Backends<'_>) -> Cow<'a, [Value]> {
     if !refs.iter().any(|r| is_service(r, backends.canary)) {
         return Cow::Borrowed(refs);
     }
-    let mut own: Vec<Value> = Vec::with_capacity(refs.len());
+    read_back(refs, backends).into_iter().map(|(backend, weight)| with_weight(backend.clone(), weight)).collect()
+}
+
+/// The backends of a rule with a sibling, without it, and the weights that their owner gave them.
+fn read_back<'a>(refs: &'a [Value], backends: Backends<'_>) -> Vec<(&'a Value, u64)> {
+    let mut own: Vec<(&Value, u64)> = Vec::with_capacity(refs.len());
     for backend in refs {
         if !is_service(backend, backends.canary) {
-            own.push(backend.clone());
+            own.push((backend, weight(backend)));
             continue;
         }
         // A sibling stands right behind its stable backend and holds the other part of its weight.
-        if let Some(stable) = own.last_mut().filter(|b| is_service(b, backends.stable)) {
-            let sum = weight(stable) + weight(backend);
-            *stable = with_weight(stable.clone(), sum);
+        if let Some((_, own)) = own.last_mut().filter(|(last, _)| is_service(last, backends.stable)) {
+            *own = (*own + weight(backend)).min(READ_MAX);
         }
     }
-    let read_back = own.into_iter().map(|backend| {
-        let weight = weight(&backend);
-        with_weight(backend, weight / SCALE)
-    });
-    read_back.collect()
+    own.iter_mut().for_each(|(_, weight)| *weight /= SCALE);
+    own
+}
+
+/// The greatest weight of the owner's in a rule.
+fn largest(refs: &[Value], backends: Backends<'_>) -> Option<u64> {
+    if refs.iter().any(|r| is_service(r, backends.canary)) {
+        read_back(refs, backends).into_iter().map(|(_, weight)| weight).max()
+    } else {
+        refs.iter().map(weight).max()
+    }
 }
 
 /// Why a route cannot carry a candidate, if so.
@@ -123,7 +136,7 @@ pub fn fault(rules: &Value, backends: Backends<'_>) -> Option<String> {
         ));
     }
     let own = rule_backends(rules).filter(|refs| refs.iter().any(|r| is_service(r, backends.stable)));
-    let largest = own.filter_map(|refs| at_rest(refs, backends).iter().map(weight).max()).max().unwrap_or(0);
+    let largest = own.filter_map(|refs| largest(refs, backends)).max().unwrap_or(0);
     (largest * SCALE > WEIGHT_MAX).then(|| {
         format!("has a backend of weight {largest}: weights up to {} leave room for percents", WEIGHT_MAX / SCALE)
     })
@@ -142,8 +155,7 @@ fn is_service(backend: &Value, name: &str) -> bool {
 }
 
 fn weight(backend: &Value) -> u64 {
-    // A number that no gateway takes leaves room for what is reckoned with it.
-    backend["weight"].as_u64().unwrap_or(1).min(u32::MAX.into())
+    backend["weight"].as_u64().unwrap_or(1).min(READ_MAX)
 }
 
 fn with_weight(mut backend: Value, weight: u64) -> Value {

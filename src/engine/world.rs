@@ -1,17 +1,16 @@
 //! The observed world as plain data: it can be recorded and replayed.
 
-use std::{collections::BTreeMap, sync::Arc};
+mod template;
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use lockkeeper_api::DecisionSpec;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{
-    analysis::Measurement,
-    digest::{is_set_apart, version_digest},
-    window::WindowView,
-};
+pub use self::template::{ContainerView, Glance, Json, Template};
+use crate::{analysis::Measurement, digest::version_digest, window::WindowView};
 
 /// All that a decision about one Release looks at.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -101,9 +100,9 @@ pub struct DeploymentView {
     /// `lockkeeper.dev/*` annotations and no others.
     pub marks: BTreeMap<String, String>,
     /// `spec.selector`.
-    pub selector: Value,
+    pub selector: Json,
     /// `spec.template`.
-    pub template: Value,
+    pub template: Template,
     /// Digest of the template.
     pub digest: String,
     /// `status.replicas`.
@@ -122,7 +121,7 @@ pub struct DeploymentView {
 impl DeploymentView {
     /// Digest of the version of its template: mostly that of the template, which is known, and digests are dear.
     pub fn version_digest(&self) -> String {
-        if is_set_apart(&self.template) { version_digest(&self.template) } else { self.digest.clone() }
+        if self.template.glance().apart { version_digest(&self.template.value()) } else { self.digest.clone() }
     }
 }
 
@@ -228,37 +227,6 @@ pub struct SavedTemplate {
     pub template: Template,
 }
 
-/// A pod template that few decisions look into, as compact JSON text until then.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Value", into = "Value")]
-pub struct Template(Arc<str>);
-
-impl Template {
-    /// The template, read.
-    pub fn value(&self) -> Value {
-        // It was written from a value, and so can be read.
-        serde_json::from_str(&self.0).unwrap_or_default()
-    }
-}
-
-impl From<&Value> for Template {
-    fn from(template: &Value) -> Self {
-        Self(template.to_string().into())
-    }
-}
-
-impl From<Value> for Template {
-    fn from(template: Value) -> Self {
-        Self::from(&template)
-    }
-}
-
-impl From<Template> for Value {
-    fn from(template: Template) -> Self {
-        template.value()
-    }
-}
-
 /// A Service and its ready endpoints.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServiceView {
@@ -277,7 +245,7 @@ pub struct ServiceView {
     /// The pin annotation.
     pub pin: Option<String>,
     /// `spec.ports`.
-    pub ports: Value,
+    pub ports: Json,
     /// `spec.clusterIP` is None.
     pub headless: bool,
     /// Whether its endpoints are known: an EndpointSlice of this very Service, not of an earlier one of its name, has been seen.

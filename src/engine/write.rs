@@ -251,13 +251,12 @@ pub fn create_replica_set(
     release: &str,
     deployment: &DeploymentView,
     hash: &str,
-    template: &Value,
+    mut template: Value,
     replicas: u32,
     role: Option<Role>,
 ) -> Write {
-    let mut template = template.clone();
     template["metadata"]["labels"][POD_TEMPLATE_HASH] = hash.into();
-    let mut selector = deployment.selector.clone();
+    let mut selector = deployment.selector.value();
     selector["matchLabels"][POD_TEMPLATE_HASH] = hash.into();
     let labels = match role {
         Some(role) => json!({RELEASE: release, ROLE: role.as_str()}),
@@ -290,7 +289,7 @@ pub fn scale(seen: &ReplicaSetView, replicas: u32) -> Write {
 /// controller's own release would remove the reference.
 pub fn detach(release: &str, deployment: &DeploymentView, seen: &ReplicaSetView, role: Role) -> Write {
     let mut labels = Map::new();
-    for key in selector_keys(&deployment.selector) {
+    for key in selector_keys(&deployment.selector.value()) {
         if seen.labels.contains_key(&key) {
             labels.insert(key, Value::Null);
         }
@@ -363,7 +362,7 @@ pub fn create_canary_service(
 ) -> Write {
     let mut selector = stable.selector.clone();
     selector.insert(POD_TEMPLATE_HASH.into(), hash.into());
-    let mut ports = stable.ports.clone();
+    let mut ports = stable.ports.value();
     for port in ports.as_array_mut().into_iter().flatten() {
         if let Value::Object(port) = port {
             port.remove("nodePort");

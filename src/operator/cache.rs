@@ -26,7 +26,7 @@ use lockkeeper_engine::{
     analysis::{ParsedPolicy, PolicyPlan},
     sharing::{Caller, Located},
     window::WindowView,
-    world::DecisionView,
+    world::{DecisionView, DeploymentView, ServiceView},
 };
 use parking_lot::{RwLock, RwLockReadGuard};
 use serde::de::DeserializeOwned;
@@ -41,7 +41,7 @@ pub use self::{
 use self::{
     route::RouteEntry,
     touched::Users,
-    view::{DeploymentEntry, ReplicaSetEntry, SavedEntry, ServiceEntry, SliceEntry},
+    view::{ReplicaSetEntry, SavedEntry, SliceEntry},
 };
 
 /// An object that could not be read. It is left out, and the others are not affected.
@@ -111,13 +111,13 @@ pub struct State {
     /// Decisions by Release.
     pub decisions: Store<DecisionView>,
     /// Deployments.
-    pub deployments: Store<DeploymentEntry>,
+    pub deployments: Store<DeploymentView>,
     /// ReplicaSets by Deployment.
     pub replica_sets: Store<ReplicaSetEntry>,
     /// Saved templates by Deployment.
     pub saved: Store<SavedEntry>,
     /// Services, without endpoints.
-    pub services: Store<ServiceEntry>,
+    pub services: Store<ServiceView>,
     /// EndpointSlices by Service.
     pub slices: Store<SliceEntry>,
     /// HTTPRoutes.

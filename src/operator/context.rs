@@ -252,7 +252,8 @@ impl Context {
     /// One that is missing or altered is told everywhere, but this process stays ready and goes on: releases under way must be
     /// able to go back, and a new process would find it no better. Without the one for Decisions, none counts.
     pub fn check_policies(&self) {
-        let live: Vec<_> = self.cache.read().admission.all().map(|(_, object)| object.clone()).collect();
+        let state = self.cache.read();
+        let live: Vec<_> = state.admission.all().map(|(_, object)| object).collect();
         for Expected { policy, name, objects, requirement } in &self.admission {
             let found = policies::guard(&live, objects);
             self.metrics.policy_intact(name, found == policies::Guard::Intact);

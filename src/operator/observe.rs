@@ -11,10 +11,7 @@ use lockkeeper_engine::{
 };
 
 use crate::{
-    cache::{
-        Key, State, touched,
-        view::{DeploymentEntry, SliceEntry},
-    },
+    cache::{Key, State, touched, view::SliceEntry},
     context::Context,
 };
 
@@ -79,7 +76,7 @@ pub fn windows(state: &State, namespace: &str, operator_namespace: &str) -> Vec<
 fn workload(context: &Context, state: &State, release: &Key, plan: &WorkloadPlan, phase: Phase) -> WorkloadView {
     let at = |name: &str| Key::new(&release.namespace, name);
     let key = at(&plan.deployment);
-    let deployment = state.deployments.get(&key).map(DeploymentEntry::whole);
+    let deployment = state.deployments.get(&key).cloned();
     let replica_sets =
         replica_sets(state, release, &key, deployment.as_ref().map(|deployment| deployment.uid.as_str()));
     let named: Vec<&String> =
@@ -125,8 +122,7 @@ pub fn replica_sets(state: &State, release: &Key, deployment: &Key, uid: Option<
 }
 
 fn service(state: &State, key: &Key) -> Option<ServiceView> {
-    let entry = state.services.get(key)?;
-    let mut view = ServiceView { ports: entry.ports.get(), ..entry.view.clone() };
+    let mut view = state.services.get(key)?.clone();
     // Those of an earlier Service of this name hold pods that this one may not select.
     let own = |slice: &&SliceEntry| slice.service_uid.as_ref().is_none_or(|uid| *uid == view.uid);
     let slices: Vec<&SliceEntry> = state.slices.of(key).map(|(_, slice)| slice).filter(own).collect();
@@ -141,13 +137,13 @@ fn service(state: &State, key: &Key) -> Option<ServiceView> {
 
 /// Services that select the workload's pods and are not among those named.
 fn selecting(state: &State, namespace: &str, deployment: &DeploymentView, named: &[&String]) -> Vec<String> {
-    let labels = &deployment.template["metadata"]["labels"];
+    let template = deployment.template.glance();
     let selects = |service: &ServiceView| {
         !service.ours
             && !service.selector.is_empty()
-            && service.selector.iter().all(|(key, value)| labels[key] == **value)
+            && service.selector.iter().all(|(key, value)| template.is_labelled(key, value))
     };
-    let services = state.services.within(namespace).map(|(_, service)| &service.view);
+    let services = state.services.within(namespace).map(|(_, service)| service);
     services.filter(|service| selects(service) && !named.contains(&&service.name)).map(|s| s.name.clone()).collect()
 }
 

@@ -123,13 +123,12 @@ struct Orphan {
 fn orphan(context: &Context, key: &Key) -> Option<Orphan> {
     let state = context.cache.read();
     let release = touched::left_by(&state, key)?.to_owned();
-    let entry = state.deployments.get(key)?;
-    let deployment = entry.whole();
+    let deployment = state.deployments.get(key)?.clone();
     let replica_sets = observe::replica_sets(&state, &Key::new(&key.namespace, &release), key, Some(&deployment.uid));
-    let labels = &deployment.template["metadata"]["labels"];
+    let template = deployment.template.glance();
     let pinned = state.services.within(&key.namespace).any(|(_, service)| {
-        let own = service.view.selector.iter().filter(|(label, _)| *label != POD_TEMPLATE_HASH);
-        service.view.pin.is_some() && own.into_iter().all(|(label, value)| labels[label] == **value)
+        let mut own = service.selector.iter().filter(|(label, _)| *label != POD_TEMPLATE_HASH);
+        service.pin.is_some() && own.all(|(label, value)| template.is_labelled(label, value))
     });
     Some(Orphan { release, deployment, replica_sets, pinned })
 }

@@ -5,6 +5,8 @@
 
 mod compare;
 
+use std::borrow::Borrow;
+
 use kube::{ResourceExt, api::DynamicObject};
 use serde_json::Value;
 
@@ -140,15 +142,15 @@ pub fn render(settings: &PolicySettings) -> Result<Vec<DynamicObject>, TextError
 ///
 /// What the API server adds as a default is no difference; anything else is one, also what this version does not know.
 /// `live` may hold other objects too. The parts beside `spec` are not looked at.
-pub fn guard(live: &[DynamicObject], expected: &[DynamicObject]) -> Guard {
+pub fn guard(live: &[impl Borrow<DynamicObject>], expected: &[DynamicObject]) -> Guard {
     expected.iter().find_map(|object| fault(live, object)).map_or(Guard::Intact, Guard::Broken)
 }
 
-fn fault(live: &[DynamicObject], expected: &DynamicObject) -> Option<String> {
-    let kind = kind(expected);
-    let name = expected.name_any();
+fn fault(live: &[impl Borrow<DynamicObject>], expected: &DynamicObject) -> Option<String> {
+    let (kind, name) = (kind(expected), expected.name_any());
+    let mut live = live.iter().map(Borrow::borrow);
     let mend = "apply Lockkeeper's policies again: helm upgrade, or kubectl apply -k config/default";
-    match live.iter().find(|object| self::kind(object) == kind && object.name_any() == name) {
+    match live.find(|object| self::kind(object) == kind && object.metadata.name.as_ref() == Some(&name)) {
         None => Some(format!("{kind} {name} is missing: {mend}")),
         Some(found) => compare::difference(&expected.data["spec"], &found.data["spec"])
             .map(|difference| format!("{kind} {name} was altered: {difference}; {mend}")),

@@ -10,12 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 use json_patch::{AddOperation, PatchOperation, jsonptr::PointerBuf};
 use kube::{
     Api,
-    api::{DynamicObject, Patch, PatchParams},
+    api::{Patch, PatchParams},
 };
 use lockkeeper_api::{Release, ReleaseStatus, names::FIELD_MANAGER};
 use lockkeeper_engine::write::Kind;
 use parking_lot::Mutex;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::debug;
@@ -85,13 +84,11 @@ impl Memory {
         }
     }
 
-    /// The clock has jumped, from `jumped`, while a status was on its way that is published now, as the API server shows it.
-    fn overtaken(&self, key: &Key, answer: &DynamicObject, jumped: SignedDuration) {
-        // What cannot be read is not in the cache either.
-        if let Ok(published) = ReleaseStatus::deserialize(&answer.data["status"]) {
-            let (uid, current) = (answer.metadata.uid.clone().unwrap_or_default(), published.clone());
-            self.0.lock().insert(key.clone(), Remembered { uid, published, current, jumped });
-        }
+    /// The clock has jumped, from `jumped`, while the status was on its way that is published now.
+    fn overtaken(&self, key: &Key, release: &Release, jumped: SignedDuration) {
+        let (uid, published) = (release.metadata.uid.clone().unwrap_or_default(), published(release).into_owned());
+        let current = published.clone();
+        self.0.lock().insert(key.clone(), Remembered { uid, published, current, jumped });
     }
 
     /// Forgets a Release.
@@ -200,13 +197,16 @@ pub async fn publish(
 ) -> Result<String, Refusal> {
     let actor = Actor { resource: Resource::Release, key, phase: Some(status.phase) };
     let term = context.leadership.term();
-    let object = write(context, actor, release.metadata.resource_version.as_deref(), json!(status)).await?;
+    let version = write(context, actor, release.metadata.resource_version.as_deref(), json!(status)).await?;
     context.proofs.note(key, term);
     context.memory.forget(key);
     if context.jumped() != jumped {
-        context.memory.overtaken(key, &object, jumped);
+        // As the API server has answered, unless somebody has changed it again.
+        let answered = context.cache.read().releases.get(key).cloned();
+        let answered = answered.filter(|release| release.metadata.resource_version == version);
+        answered.into_iter().for_each(|release| context.memory.overtaken(key, &release, jumped));
     }
-    Ok(object.metadata.resource_version.unwrap_or_default())
+    Ok(version.unwrap_or_default())
 }
 
 /// What this process has told last of each window and policy.
@@ -273,19 +273,19 @@ pub async fn tell(
     Ok(None)
 }
 
-/// Replaces the status of one of our own objects, if nobody has changed it since it was read.
+/// Replaces the status of one of our own objects, if nobody has changed it since it was read. Gives its resource version then.
 async fn write(
     context: &Context,
     actor: Actor<'_>,
     resource_version: Option<&str>,
     status: Value,
-) -> Result<DynamicObject, Refusal> {
+) -> Result<Option<String>, Refusal> {
     // A merge would keep what is not there any more; this replaces it as a whole.
     let status = PatchOperation::Add(AddOperation { path: PointerBuf::from_tokens(["status"]), value: status });
     send(context, actor, vec![unchanged(resource_version), status]).await
 }
 
-async fn send(context: &Context, actor: Actor<'_>, patch: Vec<PatchOperation>) -> Result<DynamicObject, Refusal> {
+async fn send(context: &Context, actor: Actor<'_>, patch: Vec<PatchOperation>) -> Result<Option<String>, Refusal> {
     let Actor { resource, key, .. } = actor;
     permit(context, actor, resource, &key.name)?;
     let api: Api<Object> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource.api());
@@ -293,6 +293,7 @@ async fn send(context: &Context, actor: Actor<'_>, patch: Vec<PatchOperation>) -
     let patch = Patch::Json::<()>(json_patch::Patch(patch));
     let Object(answer) =
         api.patch_status(&key.name, &params, &patch).await.map_err(|error| Refusal::of(error, resource, key))?;
-    learn(context, resource, answer.clone());
-    Ok(answer)
+    let version = answer.metadata.resource_version.clone();
+    learn(context, resource, answer);
+    Ok(version)
 }

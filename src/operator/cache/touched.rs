@@ -113,7 +113,7 @@ impl Touched {
     /// Who looks at a Release that could never be read and is gone now: the Deployments that name it.
     pub(super) fn left(state: &State, release: &Key) -> Self {
         let named = state.deployments.within(&release.namespace);
-        let named = named.filter(|(_, entry)| entry.view.marks.get(RELEASE) == Some(&release.name));
+        let named = named.filter(|(_, entry)| entry.marks.get(RELEASE) == Some(&release.name));
         Self { deployments: named.map(|(key, _)| key.clone()).collect(), ..Self::default() }
     }
 
@@ -192,7 +192,7 @@ fn named(key: &Key, release: &Release, operator_namespace: &str) -> BTreeSet<(Re
 /// The Release that a Deployment names although it does not manage it: it is gone, or has let go of the Deployment. One that cannot
 /// be read is still there.
 pub fn left_by<'a>(state: &'a State, deployment: &Key) -> Option<&'a str> {
-    let view = &state.deployments.get(deployment)?.view;
+    let view = state.deployments.get(deployment)?;
     let name = view.marks.get(RELEASE).filter(|_| !view.deleting)?;
     let release = Key::new(&deployment.namespace, name);
     let managed = match state.releases.get(&release) {

@@ -10,7 +10,7 @@ use kube::api::DynamicObject;
 use lockkeeper_api::names::{BORROWED, FIELD_MANAGER, PIN, POD_TEMPLATE_HASH, RELEASE, ROLE};
 use lockkeeper_engine::{
     contest, template_digest, version_digest,
-    world::{Authorship, DeploymentView, ReplicaSetView, Role, SavedTemplate, ServiceView, Template, Undone},
+    world::{Authorship, DeploymentView, Json, ReplicaSetView, Role, SavedTemplate, ServiceView, Template, Undone},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -30,24 +30,6 @@ impl<T: Serialize + DeserializeOwned + Default> Compact<T> {
     pub fn get(&self) -> T {
         // It was written from such data, and so can be read.
         serde_json::from_str(&self.0).unwrap_or_default()
-    }
-}
-
-/// A Deployment; `view.template` and `view.selector` are null.
-#[derive(Clone, Debug)]
-pub struct DeploymentEntry {
-    /// What is kept.
-    pub view: DeploymentView,
-    /// The template.
-    pub template: Compact,
-    /// The selector.
-    pub selector: Compact,
-}
-
-impl DeploymentEntry {
-    /// The whole view.
-    pub fn whole(&self) -> DeploymentView {
-        DeploymentView { template: self.template.get(), selector: self.selector.get(), ..self.view.clone() }
     }
 }
 
@@ -96,15 +78,6 @@ pub struct SavedEntry {
     pub deployment: Option<String>,
 }
 
-/// A Service; `view.ports` is null.
-#[derive(Clone, Debug)]
-pub struct ServiceEntry {
-    /// What is kept.
-    pub view: ServiceView,
-    /// The ports.
-    pub ports: Compact,
-}
-
 /// The ready pods of one EndpointSlice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SliceEntry {
@@ -127,37 +100,33 @@ pub fn version(metadata: &ObjectMeta) -> Version {
 }
 
 /// A Deployment as seen at `now`; `before` is how it was.
-pub fn deployment(object: &DynamicObject, before: Option<&DeploymentEntry>, now: Timestamp) -> DeploymentEntry {
+pub fn deployment(object: &DynamicObject, before: Option<&DeploymentView>, now: Timestamp) -> DeploymentView {
     let (metadata, data) = (&object.metadata, &object.data);
     let (spec, status) = (&data["spec"], &data["status"]);
     let template = &spec["template"];
     let marks = metadata.annotations.iter().flatten().filter(|(key, _)| key.starts_with("lockkeeper.dev/"));
     // Most changes are of the status, and digests are the dearest part of all this.
-    let compact = Compact::new(template);
-    let same = before.filter(|before| before.template == compact);
-    DeploymentEntry {
-        template: compact,
-        selector: Compact::new(&spec["selector"]),
-        view: DeploymentView {
-            name: text(&metadata.name),
-            uid: text(&metadata.uid),
-            resource_version: text(&metadata.resource_version),
-            current: is_current(metadata, status),
-            deleting: metadata.deletion_timestamp.is_some(),
-            replicas: number(&spec["replicas"]).unwrap_or(1),
-            paused: spec["paused"].as_bool().unwrap_or_default(),
-            recreate: spec["strategy"]["type"] == "Recreate",
-            min_ready_seconds: number(&spec["minReadySeconds"]).unwrap_or_default(),
-            marks: marks.map(|(key, value)| (key.clone(), value.clone())).collect(),
-            selector: Value::Null,
-            template: Value::Null,
-            digest: same.map_or_else(|| template_digest(template), |same| same.view.digest.clone()),
-            status_replicas: number(&status["replicas"]).unwrap_or_default(),
-            updated: number(&status["updatedReplicas"]).unwrap_or_default(),
-            available: number(&status["availableReplicas"]).unwrap_or_default(),
-            overdue: is_overdue(status),
-            authorship: authorship(metadata, "/f:spec/f:template", before.map(|b| &b.view.authorship), now),
-        },
+    let held = Template::from(template);
+    let same = before.filter(|before| before.template == held);
+    DeploymentView {
+        name: text(&metadata.name),
+        uid: text(&metadata.uid),
+        resource_version: text(&metadata.resource_version),
+        current: is_current(metadata, status),
+        deleting: metadata.deletion_timestamp.is_some(),
+        replicas: number(&spec["replicas"]).unwrap_or(1),
+        paused: spec["paused"].as_bool().unwrap_or_default(),
+        recreate: spec["strategy"]["type"] == "Recreate",
+        min_ready_seconds: number(&spec["minReadySeconds"]).unwrap_or_default(),
+        marks: marks.map(|(key, value)| (key.clone(), value.clone())).collect(),
+        selector: Json::from(&spec["selector"]),
+        digest: same.map_or_else(|| template_digest(template), |same| same.digest.clone()),
+        template: same.map_or(held, |same| same.template.clone()),
+        status_replicas: number(&status["replicas"]).unwrap_or_default(),
+        updated: number(&status["updatedReplicas"]).unwrap_or_default(),
+        available: number(&status["availableReplicas"]).unwrap_or_default(),
+        overdue: is_overdue(status),
+        authorship: authorship(metadata, "/f:spec/f:template", before.map(|b| &b.authorship), now),
     }
 }
 
@@ -225,9 +194,9 @@ pub fn saved(object: &DynamicObject) -> SavedEntry {
 }
 
 /// A Service as seen at `now`, without its endpoints; `before` is how it was.
-pub fn service(object: &DynamicObject, before: Option<&ServiceEntry>, now: Timestamp) -> ServiceEntry {
+pub fn service(object: &DynamicObject, before: Option<&ServiceView>, now: Timestamp) -> ServiceView {
     let (metadata, spec) = (&object.metadata, &object.data["spec"]);
-    let view = ServiceView {
+    ServiceView {
         name: text(&metadata.name),
         uid: text(&metadata.uid),
         resource_version: text(&metadata.resource_version),
@@ -235,14 +204,13 @@ pub fn service(object: &DynamicObject, before: Option<&ServiceEntry>, now: Times
         ours: metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(RELEASE)),
         selector: strings(&spec["selector"]),
         pin: metadata.annotations.as_ref().and_then(|annotations| annotations.get(PIN)).cloned(),
-        ports: Value::Null,
+        ports: Json::from(&spec["ports"]),
         headless: spec["clusterIP"] == "None",
         heard: false,
         ready: Vec::new(),
         ready_since: None,
-        authorship: authorship(metadata, "/f:spec/f:selector", before.map(|b| &b.view.authorship), now),
-    };
-    ServiceEntry { ports: Compact::new(&spec["ports"]), view }
+        authorship: authorship(metadata, "/f:spec/f:selector", before.map(|b| &b.authorship), now),
+    }
 }
 
 /// An EndpointSlice as seen at `now`; `before` is how it was.

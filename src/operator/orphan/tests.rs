@@ -23,7 +23,7 @@ fn deployment(image: &str, paused_by: Option<&str>) -> DeploymentView {
         "metadata": {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "7", "annotations": annotations},
         "spec": {"replicas": 2, "paused": true, "selector": {"matchLabels": {"app": "web"}}, "template": template(image)},
     }));
-    view::deployment(&object.unwrap(), None, Timestamp::UNIX_EPOCH).whole()
+    view::deployment(&object.unwrap(), None, Timestamp::UNIX_EPOCH)
 }
 
 fn replica_set(image: &str, replicas: u32, role: Option<Role>) -> ReplicaSetView {
@@ -57,7 +57,9 @@ fn what_runs_is_given_back_and_what_has_never_run_stays_paused() {
 #[test]
 fn a_restart_is_no_new_version() {
     let mut held = deployment("one", Some("lockkeeper"));
-    held.template["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/restartedAt": "now"});
+    let mut template = held.template.value();
+    template["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/restartedAt": "now"});
+    held.template = template.into();
     check(&held, &[replica_set("one", 2, None)], Remedy::GiveBack);
 }
 

@@ -10,7 +10,11 @@ pub(super) fn difference(expected: &Value, live: &Value) -> Option<String> {
 fn at(path: &str, expected: &Value, live: &Value) -> Option<String> {
     match (expected, live) {
         // Readers of YAML fold long lines differently; white space means nothing to CEL, and little inside its strings.
-        (Value::String(wanted), Value::String(found)) if wanted.split_whitespace().eq(found.split_whitespace()) => None,
+        (Value::String(wanted), Value::String(found))
+            if wanted == found || wanted.split_whitespace().eq(found.split_whitespace()) =>
+        {
+            None
+        }
         (Value::Object(wanted), Value::Object(found)) => {
             let missing = wanted.iter().find_map(|(name, value)| match found.get(name) {
                 None => Some(format!("{path}.{name} is missing")),

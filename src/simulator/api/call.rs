@@ -1,5 +1,7 @@
 //! From an HTTP request to what is asked for.
 
+use std::borrow::Cow;
+
 use http::{Method, request::Parts};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
@@ -111,7 +113,7 @@ impl Call {
                 ));
             }
         };
-        Ok(Self { key, subresource, manager: query.get("fieldManager"), verb })
+        Ok(Self { key, subresource, manager: query.get("fieldManager").map(Cow::into_owned), verb })
     }
 }
 
@@ -121,7 +123,7 @@ fn many(query: &Query) -> Result<Verb, Status> {
     if text("watch") != "true" {
         return Ok(Verb::List(selector));
     }
-    let from = match text("resourceVersion").as_str() {
+    let from = match &*text("resourceVersion") {
         "" | "0" => None,
         version => {
             Some(version.parse().map_err(|_| Status::bad_request(format!("invalid resource version {version:?}")))?)
@@ -134,12 +136,9 @@ fn many(query: &Query) -> Result<Verb, Status> {
 
 /// Kind, namespace, name and subresource of a path.
 fn place(path: &str) -> Result<(Key, String), Status> {
-    let decoded: Vec<String> = path
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned())
-        .collect();
-    let parts: Vec<&str> = decoded.iter().map(String::as_str).collect();
+    let parts = path.split('/').filter(|part| !part.is_empty());
+    let decoded: Vec<Cow<'_, str>> = parts.map(|part| percent_decode_str(part).decode_utf8_lossy()).collect();
+    let parts: Vec<&str> = decoded.iter().map(|part| &**part).collect();
     let (group, version, rest) = match parts.as_slice() {
         ["api", version, rest @ ..] => ("", *version, rest),
         ["apis", group, version, rest @ ..] => (*group, *version, rest),
@@ -167,9 +166,12 @@ impl<'a> Query<'a> {
         Self(query.split('&').filter_map(|pair| pair.split_once('=')).collect())
     }
 
-    fn get(&self, name: &str) -> Option<String> {
+    fn get(&self, name: &str) -> Option<Cow<'a, str>> {
         let (_, value) = self.0.iter().find(|(key, _)| *key == name)?;
-        let spaced = value.replace('+', " ");
-        Some(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
+        Some(if value.contains('+') {
+            Cow::Owned(percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned())
+        } else {
+            percent_decode_str(value).decode_utf8_lossy()
+        })
     }
 }

@@ -4,9 +4,10 @@ use std::{fmt, ops::Deref, sync::OnceLock};
 
 use hyper::body::Bytes;
 use jiff::Timestamp;
+use lockkeeper_api::names::POD_TEMPLATE_HASH;
 use serde_json::{Map, Value};
 
-use super::{Kind, read_time};
+use super::{Kind, read_time, selects_plain};
 
 /// Where an object is.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,8 +52,12 @@ pub struct Object {
 struct Known {
     uid: Box<str>,
     owners: Vec<Box<str>>,
+    /// Whether one of the owners is its controller, and the UID of that one.
+    controlled: bool,
     controller: Option<Box<str>>,
     deleting: bool,
+    /// The label by which the pods of a version are told from others.
+    hash: Option<Box<str>>,
     ready: bool,
     ready_since: Option<Timestamp>,
 }
@@ -60,12 +65,14 @@ struct Known {
 impl Known {
     fn of(object: &Value) -> Self {
         let owners = list(&object["metadata"]["ownerReferences"]);
-        let ready = ready(object);
+        let (controller, ready) = (controller(object), ready(object));
         Self {
             uid: uid(object).into(),
             owners: owners.iter().map(|owner| text(&owner["uid"]).into()).collect(),
-            controller: controller(object).and_then(|owner| owner["uid"].as_str()).map(Box::from),
+            controlled: controller.is_some(),
+            controller: controller.and_then(|owner| owner["uid"].as_str()).map(Box::from),
             deleting: deleting(object),
+            hash: object["metadata"]["labels"][POD_TEMPLATE_HASH].as_str().map(Box::from),
             ready: ready.is_some(),
             ready_since: ready.and_then(|ready| read_time(&ready["lastTransitionTime"])),
         }
@@ -112,9 +119,27 @@ impl Object {
         self.known().controller.as_deref() == Some(uid)
     }
 
+    /// Whether it has a controller.
+    pub fn has_controller(&self) -> bool {
+        self.known().controlled
+    }
+
     /// Whether it is being deleted.
     pub fn is_deleting(&self) -> bool {
         self.known().deleting
+    }
+
+    /// The version of a pod, as its label says.
+    pub fn hash(&self) -> Option<&str> {
+        self.known().hash.as_deref()
+    }
+
+    /// Whether a Service's selector selects this pod.
+    pub fn is_selected_by(&self, selector: &Value) -> bool {
+        // Mostly the version tells, which is known.
+        let version = selector[POD_TEMPLATE_HASH].as_str();
+        version.is_none_or(|version| self.hash() == Some(version))
+            && selects_plain(selector, &self["metadata"]["labels"])
     }
 
     /// Whether it is a pod that is ready.

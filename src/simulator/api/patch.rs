@@ -2,9 +2,7 @@
 
 mod strategic;
 
-use std::borrow::Cow;
-
-use json_patch::{AddOperation, PatchOperation, TestOperation, jsonptr::PointerBuf};
+use json_patch::PatchOperation;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -51,13 +49,11 @@ impl Patch {
                     return Err(Status::bad_request("error decoding patch: it is no list"));
                 };
                 for operation in operations {
-                    let operation = lenient(&changed, operation);
-                    let operation = match usual(&operation) {
-                        Some(operation) => operation,
-                        None => PatchOperation::deserialize(&*operation).map_err(|_| Status::rejected_patch())?,
-                    };
                     // What is changed so far is thrown away with the error.
-                    json_patch::patch_unsafe(&mut changed, &[operation]).map_err(|_| Status::rejected_patch())?;
+                    if !usual(&mut changed, operation)? {
+                        let operation = PatchOperation::deserialize(operation).map_err(|_| Status::rejected_patch())?;
+                        json_patch::patch_unsafe(&mut changed, &[operation]).map_err(|_| Status::rejected_patch())?;
+                    }
                 }
             }
             Self::Merge(patch) => merge(&mut changed, patch),
@@ -81,26 +77,23 @@ impl Patch {
     }
 }
 
-/// The API server's library puts in what a `replace` does not find, where that is a field.
-fn lenient<'a>(object: &Value, operation: &'a Value) -> Cow<'a, Value> {
-    let path = operation["path"].as_str().unwrap_or_default();
-    let parent = path.rsplit_once('/').and_then(|(parent, _)| object.pointer(parent));
-    if operation["op"] == "replace" && parent.is_some_and(Value::is_object) {
-        let mut operation = operation.clone();
-        operation["op"] = "add".into();
-        return Cow::Owned(operation);
-    }
-    Cow::Borrowed(operation)
-}
-
-/// The operations that most patches are made of. The library reads one by way of a copy, because its kind may come last.
-fn usual(operation: &Value) -> Option<PatchOperation> {
-    let path = PointerBuf::parse(operation["path"].as_str()?).ok()?;
-    let value = operation.get("value")?;
-    match operation["op"].as_str()? {
-        "add" => Some(PatchOperation::Add(AddOperation { path, value: value.clone() })),
-        "test" => Some(PatchOperation::Test(TestOperation { path, value: value.clone() })),
-        _ => None,
+/// Does one of the operations that most patches are made of, and says whether it was one: the library reads each by way of copies. The API
+/// server's library puts in what a `replace` does not find, where that is a field.
+///
+/// # Errors
+/// When a test does not hold.
+fn usual(object: &mut Value, operation: &Value) -> Result<bool, Status> {
+    let (Some(path), Some(value)) = (operation["path"].as_str(), operation.get("value")) else { return Ok(false) };
+    match operation["op"].as_str() {
+        Some("test") if object.pointer(path) == Some(value) => Ok(true),
+        Some("test") => Err(Status::rejected_patch()),
+        Some("add" | "replace") => {
+            let Some((parent, field)) = path.rsplit_once('/') else { return Ok(false) };
+            let Some(Value::Object(fields)) = object.pointer_mut(parent) else { return Ok(false) };
+            fields.insert(field.replace("~1", "/").replace("~0", "~"), value.clone());
+            Ok(true)
+        }
+        Some(_) | None => Ok(false),
     }
 }
 
@@ -158,6 +151,23 @@ mod tests {
         let refused = patch.apply(&Key::new(Kind::Release, "shop", "web"), &json!({"b": 3})).unwrap_err();
         assert_eq!((refused.code, refused.reason), (422, "Invalid"));
         assert!(refused.body().get("details").is_none(), "the operator tells it from a schema's complaint by that");
+    }
+
+    #[test]
+    fn a_json_patch_puts_in_what_a_replace_does_not_find_where_that_is_a_field() {
+        let json = |operations| Patch::Json(operations);
+        check(
+            json(json!([{"op": "replace", "path": "/a/b~1c", "value": 1}])),
+            json!({"a": {}}),
+            json!({"a": {"b/c": 1}}),
+        );
+        check(json(json!([{"op": "replace", "path": "/a/0", "value": 1}])), json!({"a": [0, 2]}), json!({"a": [1, 2]}));
+        check(json(json!([{"op": "add", "path": "/a/-", "value": 1}])), json!({"a": [0]}), json!({"a": [0, 1]}));
+        let key = Key::new(Kind::Deployment, "shop", "web");
+        for path in ["/a/5", "/b/c"] {
+            let patch = json(json!([{"op": "replace", "path": path, "value": 1}]));
+            assert_eq!(patch.apply(&key, &json!({"a": []})).unwrap_err().code, 422, "{path}");
+        }
     }
 
     #[test]

@@ -163,8 +163,8 @@ pub fn written(selector: &Value) -> String {
 
 /// Whether a Service's selector, which is a plain map, selects these labels; an empty one selects nothing.
 pub fn selects_plain(selector: &Value, labels: &Value) -> bool {
-    let wanted = selector.as_object();
-    wanted.is_some_and(|wanted| !wanted.is_empty() && wanted.iter().all(|(key, value)| labels[key] == *value))
+    let (Some(wanted), Some(labels)) = (selector.as_object(), labels.as_object()) else { return false };
+    !wanted.is_empty() && wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
 #[cfg(test)]

@@ -75,7 +75,8 @@ pub struct Store {
     objects: Snapshot,
     version: u64,
     asked: Option<Timestamp>,
-    history: BTreeMap<Kind, History>,
+    /// By kind, in their order.
+    history: [History; Kind::ALL.len()],
     /// Tells of changes of any kind; each history has a channel of its own, too, so that watches wake for what concerns them only.
     changed: News,
 }
@@ -94,10 +95,7 @@ impl Default for Store {
             objects: Snapshot::default(),
             version: FIRST,
             asked: None,
-            history: Kind::ALL
-                .into_iter()
-                .map(|kind| (kind, History { compacted: FIRST, ..History::default() }))
-                .collect(),
+            history: Kind::ALL.map(|_| History { compacted: FIRST, ..History::default() }),
             changed: News::default(),
         }
     }
@@ -126,7 +124,11 @@ impl Store {
 
     /// Tells of each change of a kind.
     pub fn subscribe_to(&self, kind: Kind) -> Listener {
-        self.history.get(&kind).map_or_else(|| self.changed.listen(), |history| history.changed.listen())
+        self.of(kind).changed.listen()
+    }
+
+    fn of(&self, kind: Kind) -> &History {
+        &self.history[kind as usize]
     }
 
     /// Stores an object as it is to be, with a new resource version.
@@ -161,7 +163,7 @@ impl Store {
         let asked = self.asked.unwrap_or(at);
         let (version, key, by) = (self.version, key.clone(), by.clone());
         let change = Change { version, at, asked, key, by, before, object, gone };
-        let history = self.history.entry(change.key.kind).or_default();
+        let history = &mut self.history[change.key.kind as usize];
         history.changes.push(change.clone());
         history.changed.tell();
         self.changed.tell();
@@ -170,7 +172,7 @@ impl Store {
 
     /// Everything that has ever happened to a kind, whatever clients may still ask for.
     pub fn history(&self, kind: Kind) -> &[Change] {
-        self.history.get(&kind).map_or(&[], |history| &history.changes)
+        &self.of(kind).changes
     }
 
     /// What has happened to a kind after this version.
@@ -178,7 +180,7 @@ impl Store {
     /// # Errors
     /// 410 when that is forgotten.
     pub fn since(&self, kind: Kind, version: u64) -> Result<&[Change], Status> {
-        let Some(history) = self.history.get(&kind) else { return Ok(&[]) };
+        let history = self.of(kind);
         if version < history.compacted {
             return Err(Status::expired(version, history.compacted));
         }
@@ -193,7 +195,7 @@ impl Store {
     pub fn past(&self, kind: Kind, until: Timestamp) -> (Vec<(Key, Arc<Object>)>, u64) {
         let named = self.objects.named(kind).map(|(key, object)| (key.clone(), object.clone()));
         let mut objects: BTreeMap<Key, Arc<Object>> = named.collect();
-        let Some(history) = self.history.get(&kind) else { return (Vec::new(), self.version) };
+        let history = self.of(kind);
         let known = |change: &Change| change.at <= until || change.version <= history.compacted;
         let from = history.changes.partition_point(known);
         let later = history.changes.get(from..).unwrap_or_default();
@@ -213,7 +215,7 @@ impl Store {
 
     /// Forgets what has happened so far, as etcd does after a while: whoever comes with an older version has to list again.
     pub fn compact(&mut self) {
-        for history in self.history.values_mut() {
+        for history in &mut self.history {
             history.compacted = self.version;
             history.changed.tell();
         }

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use futures::{Stream, stream};
 use hyper::body::{Bytes, Frame};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
@@ -214,11 +214,12 @@ fn gone(expired: &Status) -> Bytes {
 }
 
 fn bookmark(scope: &Scope, version: u64, initial: bool) -> Bytes {
-    let mut metadata = json!({"resourceVersion": version.to_string(), "creationTimestamp": null});
-    if initial {
-        metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
-    }
-    let object =
-        json!({"kind": scope.key.kind.served().kind, "apiVersion": scope.key.kind.api_version(), "metadata": metadata});
-    line("BOOKMARK", object.to_string().as_bytes())
+    let kind = scope.key.kind;
+    let end = if initial { r#""annotations":{"k8s.io/initial-events-end":"true"},"# } else { "" };
+    let object = format!(
+        r#"{{"apiVersion":"{}","kind":"{}","metadata":{{{end}"creationTimestamp":null,"resourceVersion":"{version}"}}}}"#,
+        kind.api_version(),
+        kind.served().kind,
+    );
+    line("BOOKMARK", object.as_bytes())
 }

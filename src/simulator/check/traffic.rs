@@ -2,14 +2,12 @@
 
 use std::{cell::OnceCell, collections::BTreeMap, sync::Arc};
 
-use lockkeeper_api::names::POD_TEMPLATE_HASH;
 use serde_json::Value;
 
 use super::Work;
 use crate::api::{
     Key, Kind, Object, Snapshot,
     object::{list, name, number, text},
-    selects_plain,
 };
 
 /// What a workload's pods get of its requests.
@@ -21,26 +19,16 @@ pub struct Traffic<'a> {
     /// The workload.
     pub work: &'a Work,
     /// Pods that get requests. Every question is about them, so they are looked for once.
-    serving: Vec<Serving<'a>>,
+    serving: Vec<&'a Object>,
     /// Those that the stable Service selects, and the canary's.
     selected: [OnceCell<Vec<Option<&'a str>>>; 2],
-}
-
-/// A pod that gets requests.
-struct Serving<'a> {
-    labels: &'a Value,
-    /// Its version, if it has one.
-    hash: Option<&'a str>,
 }
 
 impl<'a> Traffic<'a> {
     /// As it is with these objects.
     pub fn new(objects: &'a Snapshot, in_force: &'a BTreeMap<Key, Vec<Value>>, work: &'a Work) -> Self {
-        let serving = objects.within(Kind::Pod, work.namespace()).filter(|pod| serves(pod)).map(|pod| {
-            let labels = &pod["metadata"]["labels"];
-            Serving { labels, hash: labels[POD_TEMPLATE_HASH].as_str() }
-        });
-        Self { objects, in_force, work, serving: serving.collect(), selected: Default::default() }
+        let serving = objects.within(Kind::Pod, work.namespace()).map(|pod| &**pod).filter(|pod| serves(pod)).collect();
+        Self { objects, in_force, work, serving, selected: Default::default() }
     }
 
     fn get(&self, kind: Kind, name: &str) -> Option<&'a Arc<Object>> {
@@ -61,7 +49,7 @@ impl<'a> Traffic<'a> {
 
     /// Ready pods of a version.
     pub fn ready(&self, hash: &str) -> usize {
-        self.serving.iter().filter(|pod| pod.hash == Some(hash)).count()
+        self.serving.iter().filter(|pod| pod.hash() == Some(hash)).count()
     }
 
     /// The ready pods that a Service selects at this moment: how many, and how many of them are of a version.
@@ -79,7 +67,7 @@ impl<'a> Traffic<'a> {
     fn selection(&self, service: &str) -> Vec<Option<&'a str>> {
         let Some(service) = self.get(Kind::Service, service) else { return Vec::new() };
         let selector = &service["spec"]["selector"];
-        self.serving.iter().filter(|pod| selects_plain(selector, pod.labels)).map(|pod| pod.hash).collect()
+        self.serving.iter().filter(|pod| pod.is_selected_by(selector)).map(|pod| pod.hash()).collect()
     }
 
     /// Whether the stable Service has no ready pod.

@@ -15,6 +15,8 @@ use crate::api::{
 pub struct Work {
     /// The Release as it is now.
     pub release: Arc<Object>,
+    /// Its namespace.
+    namespace: String,
     /// Which of its workloads.
     pub index: usize,
     /// The stable Service and the canary's.
@@ -28,6 +30,7 @@ impl Work {
     pub fn of(release: &Arc<Object>) -> impl Iterator<Item = Self> {
         list(&release["spec"]["workloads"]).iter().enumerate().map(|(index, workload)| Self {
             release: release.clone(),
+            namespace: namespace(release).to_owned(),
             index,
             services: workload["service"].as_str().map(|stable| {
                 let canary =
@@ -40,7 +43,7 @@ impl Work {
 
     /// Its namespace.
     pub fn namespace(&self) -> &str {
-        namespace(&self.release)
+        &self.namespace
     }
 
     /// Name of the Deployment.

@@ -8,7 +8,7 @@ mod rollout;
 mod scale;
 mod status;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use lockkeeper_api::names::POD_TEMPLATE_HASH;
@@ -236,12 +236,37 @@ fn without_hash(labels: &Map<String, Value>) -> impl Iterator<Item = (&String, &
 
 /// The controller at work.
 #[derive(Debug)]
-pub struct DeploymentController(Caller);
+pub struct DeploymentController {
+    caller: Caller,
+    /// By UID: what there was nothing to do about when it was last looked at. The Deployment first, then what it can depend on.
+    idle: BTreeMap<String, Vec<Arc<Object>>>,
+}
 
 impl Default for DeploymentController {
     fn default() -> Self {
-        Self(Caller::new(User::controller("deployment-controller")))
+        Self { caller: Caller::new(User::controller("deployment-controller")), idle: BTreeMap::new() }
     }
+}
+
+impl DeploymentController {
+    /// Whether it would find again that there is nothing to do.
+    fn is_idle(&self, seen: &[Arc<Object>], now: Timestamp) -> bool {
+        let Some((deployment, _)) = seen.split_first() else { return true };
+        let before = self.idle.get(deployment.uid());
+        let same = before.is_some_and(|before| {
+            before.len() == seen.len() && before.iter().zip(seen).all(|(before, now)| Arc::ptr_eq(before, now))
+        });
+        same && status::late(deployment).is_none_or(|late| now <= late)
+    }
+}
+
+/// A Deployment and the ReplicaSets that its controller may look at: those of others matter only where they take a name.
+fn concerned(deployment: &Arc<Object>, sets: &[Arc<Object>]) -> Vec<Arc<Object>> {
+    let prefix = format!("{}-", name(deployment));
+    let concerns = |set: &&Arc<Object>| {
+        set.is_controlled_by(deployment.uid()) || !set.has_controller() || name(set).starts_with(&prefix)
+    };
+    [deployment].into_iter().chain(sets.iter().filter(concerns)).cloned().collect()
 }
 
 impl Actor for DeploymentController {
@@ -254,7 +279,15 @@ impl Actor for DeploymentController {
         for deployment in deployments {
             let sets: Vec<_> =
                 turn.server.store().objects().within(Kind::ReplicaSet, namespace(&deployment)).cloned().collect();
-            Edit::apply_all(sync(&deployment, &sets, turn.now), turn.server, &self.0);
+            let seen = concerned(&deployment, &sets);
+            if self.is_idle(&seen, turn.now) {
+                continue;
+            }
+            let edits = sync(&deployment, &sets, turn.now);
+            if edits.is_empty() {
+                self.idle.insert(deployment.uid().to_owned(), seen);
+            }
+            Edit::apply_all(edits, turn.server, &self.caller);
         }
         let deployments = turn.server.store().objects().of(Kind::Deployment);
         deployments.filter_map(|deployment| status::due(deployment)).filter(|due| *due > turn.now).min()

@@ -3,29 +3,31 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Actor, Edit, Turn};
 use crate::api::{
     Caller, Kind, Object, User,
     object::{deleting, list, name, namespace, uid},
-    selects_plain,
 };
 
 const SERVICE: &str = "kubernetes.io/service-name";
 
 /// What the controller does about a Service, of all pods and slices of its namespace.
 pub fn sync(service: &Value, pods: &[Arc<Object>], slices: &[Arc<Object>]) -> Option<Edit> {
-    if !service["spec"]["selector"].is_object() || deleting(service) {
+    let selector = &service["spec"]["selector"];
+    if !selector.is_object() || deleting(service) {
         return None;
     }
-    let own = pods.iter().filter(|pod| selects_plain(&service["spec"]["selector"], &pod["metadata"]["labels"]));
+    let own = pods.iter().filter(|pod| pod.is_selected_by(selector));
     let own: Vec<&Arc<Object>> = own.filter(|pod| pod["status"]["phase"] == "Running").collect();
-    let endpoints: Vec<Value> = own.iter().map(|pod| endpoint(service, pod)).collect();
     let known = slices.iter().find(|slice| slice.owners().any(|owner| owner == uid(service)));
     let ports = own.first().map_or_else(Vec::new, |pod| ports(service, pod));
+    if known.is_some_and(|slice| tells(&slice["endpoints"], service, &own) && list(&slice["ports"]) == ports) {
+        return None;
+    }
+    let endpoints: Vec<Value> = own.iter().map(|pod| endpoint(service, pod)).collect();
     match known {
-        Some(slice) if list(&slice["endpoints"]) == endpoints && list(&slice["ports"]) == ports => None,
         Some(slice) => {
             let mut slice = slice.value().clone();
             slice["endpoints"] = endpoints.into();
@@ -63,13 +65,32 @@ fn ports(service: &Value, pod: &Value) -> Vec<Value> {
     ports.collect()
 }
 
-fn endpoint(service: &Value, pod: &Object) -> Value {
-    let serves = pod.is_ready();
-    let ends = pod.is_deleting();
+/// Whether these are the endpoints of these pods: mostly they are, and to compare is cheaper than to write them anew.
+fn tells(endpoints: &Value, service: &Value, pods: &[&Arc<Object>]) -> bool {
+    let endpoints = list(endpoints);
+    let same = |(told, pod): (&Value, &&Arc<Object>)| {
+        let (about, conditions) = (&told["targetRef"], conditions(service, pod));
+        let sizes = [(told, 2), (about, 4), (&told["conditions"], conditions.len())];
+        sizes.into_iter().all(|(part, size)| part.as_object().is_some_and(|fields| fields.len() == size))
+            && (about["uid"] == pod.uid() && about["name"] == name(pod))
+            && (about["kind"] == "Pod" && about["namespace"] == namespace(pod))
+            && conditions.into_iter().all(|(name, is)| told["conditions"][name] == is)
+    };
+    endpoints.len() == pods.len() && endpoints.iter().zip(pods).all(same)
+}
+
+fn conditions(service: &Value, pod: &Object) -> [(&'static str, bool); 3] {
+    let (serves, ends) = (pod.is_ready(), pod.is_deleting());
     let always = service["spec"]["publishNotReadyAddresses"] == true;
+    [("ready", always || (serves && !ends)), ("serving", serves), ("terminating", ends)]
+}
+
+fn endpoint(service: &Value, pod: &Object) -> Value {
+    let conditions: Map<String, Value> =
+        conditions(service, pod).into_iter().map(|(name, is)| (name.to_owned(), is.into())).collect();
     json!({
         "targetRef": {"kind": "Pod", "name": name(pod), "namespace": namespace(pod), "uid": pod.uid()},
-        "conditions": {"ready": always || (serves && !ends), "serving": serves, "terminating": ends},
+        "conditions": conditions,
     })
 }
 

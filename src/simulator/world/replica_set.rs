@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Actor, Edit, Turn};
 use crate::api::{
     Caller, Kind, Object, User,
-    object::{controller, deleting, list, name, namespace, number, text, uid},
+    object::{deleting, list, name, namespace, number, text, uid},
     selects,
 };
 
@@ -43,15 +43,20 @@ fn claim<'a>(set: &Value, pods: &'a [Arc<Object>], edits: &mut Vec<Edit>) -> Vec
     let mut own = Vec::new();
     let uid = uid(set);
     for pod in pods.iter().filter(|pod| !pod.is_deleting()) {
+        let controls = pod.is_controlled_by(uid);
+        // Most are another's.
+        if !controls && pod.has_controller() {
+            continue;
+        }
         let matches = selects(&set["spec"]["selector"], &pod["metadata"]["labels"]);
         let owners = list(&pod["metadata"]["ownerReferences"]);
-        match (pod.is_controlled_by(uid), matches) {
+        match (controls, matches) {
             (true, true) => own.push(pod),
             (true, false) if !deleting(set) => {
                 let others = owners.iter().filter(|owner| owner["uid"] != set["metadata"]["uid"]).cloned();
                 edits.push(with_owners(pod, others.collect()));
             }
-            (false, true) if controller(pod).is_none() && !deleting(set) => {
+            (false, true) if !deleting(set) => {
                 edits.push(with_owners(pod, owners.iter().cloned().chain([reference(set)]).collect()));
                 own.push(pod);
             }

@@ -14,12 +14,16 @@ const PAUSED: &str = "DeploymentPaused";
 
 /// When the controller has to look again by itself: what does not progress is too late then.
 pub(super) fn due(deployment: &Value) -> Option<Timestamp> {
+    // The real one waits a second longer, so that it is over by all means.
+    late(deployment).map(|late| late + Duration::from_secs(1))
+}
+
+/// After this time what does not progress is too late.
+pub(super) fn late(deployment: &Value) -> Option<Timestamp> {
     let progress =
         list(&deployment["status"]["conditions"]).iter().find(|condition| condition["type"] == PROGRESSING)?;
     let ended = [COMPLETE, TOO_LATE, PAUSED].contains(&text(&progress["reason"]));
-    // The real one waits a second longer, so that it is over by all means.
-    let after = deadline(deployment) + Duration::from_secs(1);
-    (!ended).then(|| read_time(&progress["lastUpdateTime"])).flatten().map(|since| since + after)
+    (!ended).then(|| read_time(&progress["lastUpdateTime"])).flatten().map(|since| since + deadline(deployment))
 }
 
 fn deadline(deployment: &Value) -> Duration {
