@@ -31,7 +31,7 @@ use crate::{
     write::{self, Write},
 };
 
-pub use settle::{Keep, dismantle, settle};
+pub use settle::{Keep, clear_away, dismantle, settle};
 pub use split::split;
 
 /// What a workload's convergence looks at.

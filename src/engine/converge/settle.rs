@@ -11,7 +11,7 @@ use crate::{
     revision::images_that_differ,
     traffic,
     world::{ReplicaSetView, Role, ServiceView, WorkloadView},
-    write::{self, ContainerImage, DeploymentGoal, Write},
+    write::{self, ContainerImage, DeploymentGoal, Request, Write},
 };
 
 /// What becomes of the version that is left.
@@ -392,4 +392,11 @@ pub fn dismantle(work: &WorkloadPlan, view: &WorkloadView) -> Vec<Write> {
         writes.extend(canary.map(write::delete_service));
     }
     writes
+}
+
+/// The same for a Deployment that is still there: our own Service goes when no gateway can send traffic to it any more.
+pub fn clear_away(scene: &Scene<'_>) -> Round {
+    let writes = dismantle(scene.work, scene.view);
+    let deletes = writes.iter().any(|write| matches!(write.request, Request::Delete { .. }));
+    scene.unconfirmed().filter(|_| deletes).unwrap_or_else(|| Round::write(writes))
 }

@@ -1,5 +1,6 @@
 //! What a release does, a sentence a test.
 
+mod again;
 mod away;
 mod back;
 mod conditions;
