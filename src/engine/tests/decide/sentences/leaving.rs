@@ -187,6 +187,24 @@ fn what_a_resumed_deployment_has_started_besides_goes_away() {
     lab.run(2);
     expect(&lab, Phase::Paused, "step 2/4");
     assert_eq!((share(&lab), running(&lab), version(&lab)), (10, vec!["1", "2"], Some("1")), "{}", lab.tail());
+    lab.decide(Verdict::Promote, None, "olga");
+    lab.run(5);
+    expect(&lab, Phase::Stable, "version 2 runs");
+    assert_eq!(lab.cluster.of(Kind::ReplicaSet).count(), 2, "what was never stable is no history\n{}", lab.tail());
+}
+
+#[test]
+fn a_pin_that_somebody_takes_off_by_halves_is_put_back() {
+    for (what, pointer) in [("selector", "/spec/selector"), ("mark", "/metadata/annotations")] {
+        let mut lab = at_10_percent(json!({}));
+        let before = lab.cluster.get(Kind::Service, "web").unwrap().clone();
+        lab.cluster.update(Kind::Service, "web", |web| {
+            web.pointer_mut(pointer).unwrap().as_object_mut().unwrap().retain(|key, _| key == "app");
+        });
+        lab.round();
+        let after = lab.cluster.get(Kind::Service, "web").unwrap();
+        assert_eq!((&after["spec"], after.pointer(pointer)), (&before["spec"], before.pointer(pointer)), "{what}");
+    }
 }
 
 #[test]
