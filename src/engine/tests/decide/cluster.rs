@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lockkeeper_engine::write::{Kind, Request, Write};
 use serde_json::{Map, Value, json};
 
@@ -41,6 +41,10 @@ pub struct Cluster {
     pub pods: BTreeMap<String, Pod>,
     /// Ready pods by Service, as the EndpointSlices hold them.
     pub endpoints: BTreeMap<String, Vec<String>>,
+    /// How long EndpointSlices take to follow pods and selectors.
+    pub lag: SignedDuration,
+    /// When they will have followed.
+    pub following: Option<Timestamp>,
     /// Since when a Service has had a ready pod without a gap.
     pub served: BTreeMap<String, Timestamp>,
     pub gateways: BTreeMap<String, Gateway>,
@@ -56,6 +60,8 @@ impl Cluster {
             objects: BTreeMap::new(),
             pods: BTreeMap::new(),
             endpoints: BTreeMap::new(),
+            lag: SignedDuration::ZERO,
+            following: None,
             served: BTreeMap::new(),
             gateways: BTreeMap::new(),
             guarded: true,
