@@ -242,7 +242,10 @@ impl Watchman {
     fn floored(&self, is: &Traffic<'_>, log: &[String]) {
         let Some(services) = &is.work.services else { return };
         let services = if is.work.routed() { is.weighted(false) } else { vec![services.stable.clone()] };
-        let serving: BTreeSet<_> = services.iter().flat_map(|service| selected(is.cluster, service)).collect();
+        // Those that are known: EndpointSlices may name pods that are gone, and not yet those that are there.
+        let known = services.iter().filter_map(|service| is.cluster.endpoints.get(service)).flatten();
+        let ready = |pod: &&String| is.cluster.pods.get(*pod).is_some_and(|pod| pod.ready.is_some());
+        let serving: BTreeSet<_> = known.filter(ready).collect();
         if serving.len() < self.floor {
             broken(&format!("S2: {} pods serve, fewer than {}", serving.len(), self.floor), log);
         }

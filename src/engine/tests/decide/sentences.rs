@@ -3,6 +3,7 @@
 mod again;
 mod away;
 mod back;
+mod capacity;
 mod conditions;
 mod contests;
 mod decisions;
