@@ -248,13 +248,19 @@ fn restore_traffic(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&Replica
     }
     if elsewhere || (both && !is_pinned(stable, &new.hash)) {
         // The canary Service holds the traffic while the stable one changes over.
-        let carried = scene.service(&services.canary).is_some_and(|canary| {
-            canary.selector.get(POD_TEMPLATE_HASH) == Some(&new.hash) && scene.ready(canary, new) > 0
-        });
+        let carrier = scene
+            .service(&services.canary)
+            .filter(|canary| canary.selector.get(POD_TEMPLATE_HASH) == Some(&new.hash) && scene.ready(canary, new) > 0);
+        let carried = carrier.is_some();
         if !carried && elsewhere && new.available > 0 && !stable.ready.is_empty() {
             // It serves others now, and must not change over under traffic.
             let waiting = || Round::wait(format!("waiting for endpoints of {}", new.name));
             return Some(aimed(scene, services, stable, new).map_or_else(|round| round, |_| waiting()));
+        }
+        // Its first traffic waits until gateways know its pods, while others serve.
+        let unknown = carrier.filter(|_| scene.most() == 0 && !stable.ready.is_empty());
+        if let Some(until) = unknown.and_then(|canary| scene.unknown_until(canary)) {
+            return Some(Round { wake: Some(until), ..Round::wait(format!("waiting for endpoints of {}", new.name)) });
         }
         let writes = if carried { scene.weigh(Some(100)) } else { Vec::new() };
         if !writes.is_empty() {

@@ -136,3 +136,28 @@ fn the_version_before_helps_out_in_a_bake_until_the_promoted_one_is_whole_again(
 fn share_or_none(lab: &Lab, work: Work) -> u8 {
     if work.routed { share(lab) } else { 0 }
 }
+
+#[test]
+fn without_routes_the_switch_goes_back_when_the_new_pods_fail_before_the_handover() {
+    let mut lab = slow_endpoints(Work { routed: false, ..Work::web() }, 10);
+    lab.watchman.floor = 0;
+    lab.happen(&Happening::Version("2"));
+    let pinned = |lab: &Lab| {
+        let selector = &lab.cluster.get(Kind::Service, "web").unwrap()["spec"]["selector"];
+        selector["pod-template-hash"].as_str().map(str::to_owned)
+    };
+    let hash = |lab: &Lab| lab.status().candidate.as_ref().map(|candidate| candidate.workloads[0].hash.clone());
+    while pinned(&lab).is_none() || pinned(&lab) != hash(&lab) {
+        assert!(lab.phase() != Phase::Baking, "{}", lab.tail());
+        let until = lab.now() + SignedDuration::from_secs(1);
+        lab.run_until(until);
+        lab.cluster.now = until;
+    }
+    for pod in lab.cluster.pods.values_mut().filter(|pod| pod.image.ends_with(":2")) {
+        (pod.image, pod.ready) = (format!("{}-never", pod.image), None);
+    }
+    let until = lab.now() + SignedDuration::from_secs(2);
+    lab.run_until(until);
+    let stable = lab.status().stable.as_ref().unwrap().workloads[0].hash.clone();
+    assert_eq!((pinned(&lab), lab.phase()), (Some(stable), Phase::Promoting), "{}", lab.tail());
+}

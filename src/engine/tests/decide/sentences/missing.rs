@@ -268,3 +268,29 @@ fn a_bake_goes_on_when_the_version_before_is_deleted_and_then_there_is_no_way_ba
     lab.run(10);
     expect(&lab, Phase::Stable, "version 2 runs");
 }
+
+#[test]
+fn what_takes_its_time_to_go_is_deleted_once() {
+    let mut lab = at_10_percent(json!({}));
+    let set = format!("web-{}", lab.status().candidate.as_ref().unwrap().workloads[0].hash);
+    for (kind, name) in [(Kind::Service, "web-canary"), (Kind::ReplicaSet, set.as_str())] {
+        lab.cluster.update(kind, name, |object| object["metadata"]["finalizers"] = json!(["example.com/slow"]));
+    }
+    lab.decide(Verdict::Abort, None, "olga");
+    lab.run(3);
+    expect(&lab, Phase::Aborted, "aborted by olga");
+    let times = |what: &str| lab.log.iter().filter(|line| line.contains(what)).count();
+    assert_eq!((times("delete canary Service"), times("delete candidate")), (1, 1), "{}", lab.tail());
+}
+
+#[test]
+fn a_service_of_somebody_else_is_left_alone_whatever_it_is_called() {
+    let mut lab = lab(&[Work::web()], json!([{"setWeight": 10}]), json!({}));
+    lab.cluster.create(Kind::Service, crate::fixture::service("web-canary"));
+    lab.run(1);
+    expect(&lab, Phase::Invalid, "Service web-canary exists and is not Lockkeeper's: delete it or set canaryService");
+    lab.happen(&Happening::DeleteDeployment("web"));
+    lab.run(1);
+    let service = lab.cluster.get(Kind::Service, "web-canary").map(|service| service["spec"].clone());
+    assert_eq!(service, Some(crate::fixture::service("web-canary")["spec"].clone()), "{}", lab.tail());
+}
