@@ -217,6 +217,50 @@ fn before_a_version_is_called_stable_no_new_template_passes_it() {
 }
 
 #[test]
+fn a_release_that_carries_the_version_touches_nothing_before_its_gates_are_open() {
+    let mut lab = lab(&[Work { images: true, ..Work::web() }], json!([{"setWeight": 10}]), json!({"suspend": true}));
+    lab.run(1);
+    let before = deployment(&lab).clone();
+    lab.happen(&Happening::Version("2"));
+    lab.run(5);
+    expect(&lab, Phase::Waiting, "gate suspend is closed");
+    assert_eq!((deployment(&lab), lab.release().unwrap().metadata.finalizers), (&before, None), "{}", lab.tail());
+    // Where the Deployment carries it, it is held, so that nobody's resume passes the gates.
+    let mut lab = at_rest(json!([{"setWeight": 10}]), json!({"suspend": true}));
+    lab.happen(&Happening::Version("2"));
+    lab.run(5);
+    expect(&lab, Phase::Waiting, "gate suspend is closed");
+    assert!(deployment(&lab)["metadata"]["annotations"][lockkeeper_api::names::HOLD].is_string(), "{}", lab.tail());
+    assert!(lab.release().unwrap().metadata.finalizers.is_some());
+}
+
+#[test]
+fn what_runs_instead_of_the_stable_version_is_waited_for_only_if_it_goes_on_by_itself() {
+    let mut waited = [0, 0];
+    for paused in [false, true] {
+        for moments in 0..40 {
+            let mut lab = lab(&[Work { replicas: 3, ..Work::web() }], json!([{"setWeight": 50}]), json!({}));
+            lab.run(1);
+            lab.cluster.guarded = false;
+            lab.happen(&Happening::Version("2"));
+            lab.away(moments);
+            if paused {
+                change(&mut lab, |web| web["spec"]["paused"] = true.into());
+            }
+            lab.cluster.guarded = true;
+            lab.round();
+            if lab.status().message.contains("rolls out") {
+                expect(&lab, Phase::Stable, "natively: waiting for it");
+                assert!(lab.status().message.starts_with("Deployment web rolls out web-"));
+                assert!(lab.outcome.writes.is_empty(), "{:?}", lab.outcome.writes);
+                waited[usize::from(paused)] += 1;
+            }
+        }
+    }
+    assert!(waited[0] > 0 && waited[1] == 0, "{waited:?}");
+}
+
+#[test]
 fn a_native_rollout_is_told_while_it_runs() {
     let mut lab = at_rest(json!([{"setWeight": 10}]), json!({}));
     lab.cluster.guarded = false;

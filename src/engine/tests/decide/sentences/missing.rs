@@ -294,3 +294,55 @@ fn a_service_of_somebody_else_is_left_alone_whatever_it_is_called() {
     let service = lab.cluster.get(Kind::Service, "web-canary").map(|service| service["spec"].clone());
     assert_eq!(service, Some(crate::fixture::service("web-canary")["spec"].clone()), "{}", lab.tail());
 }
+
+#[test]
+fn while_the_stable_version_is_made_again_a_candidate_that_is_ready_serves() {
+    let mut lab = at_10_percent(json!({}));
+    let from = delete_stable(&mut lab);
+    lab.run(2);
+    in_order(&lab, from, &["set weight 100", "recreate stable", "set weight 10"]);
+    expect(&lab, Phase::Paused, "step 2/4");
+    let mut lab = at_rest(json!([{"setWeight": 10}, {"pause": {}}]), json!({}));
+    lab.happen(&Happening::Version("2-slow"));
+    lab.run(1);
+    let from = delete_stable(&mut lab);
+    while lab.round() {}
+    in_order(&lab, from, &["recreate stable"]);
+    assert!(!lab.log[from..].iter().any(|line| line.contains("set weight")), "{}", lab.tail());
+}
+
+#[test]
+fn a_candidate_that_is_being_deleted_keeps_its_traffic_while_nobody_else_could_take_it() {
+    let mut lab = at_10_percent(json!({}));
+    let name = format!("web-{}", lab.status().candidate.as_ref().unwrap().workloads[0].hash);
+    for pod in lab.cluster.pods.values_mut().filter(|pod| pod.image.ends_with(":1")) {
+        (pod.image, pod.ready) = (format!("{}-never", pod.image), None);
+    }
+    lab.run(1);
+    assert_eq!(share(&lab), 100, "traffic goes where pods are\n{}", lab.tail());
+    lab.cluster.update(Kind::ReplicaSet, &name, |set| set["metadata"]["finalizers"] = json!(["foregroundDeletion"]));
+    lab.cluster.delete(Kind::ReplicaSet, &name);
+    lab.run(1);
+    assert_eq!(share(&lab), 100, "{}", lab.tail());
+}
+
+#[test]
+fn without_routes_and_without_weight_the_candidates_pods_get_no_traffic() {
+    let steps = json!([{"setCanaryScale": {"replicas": 2}}, {"pause": {}}, {"setWeight": 50}, {"pause": {}}]);
+    let mut lab = lab(&[Work { routed: false, ..Work::web() }], steps, json!({}));
+    lab.run(1).happen(&Happening::Version("2"));
+    lab.run(1);
+    expect(&lab, Phase::Paused, "step 2/4");
+    assert_eq!(running(&lab), ["1", "2"]);
+    let behind = |lab: &Lab| {
+        let mut tags: Vec<_> =
+            lab.cluster.endpoints["web"].iter().map(|pod| lab.cluster.pods[pod].image.clone()).collect();
+        tags.dedup();
+        tags
+    };
+    assert_eq!(behind(&lab), [image("web", "1")], "{}", lab.tail());
+    lab.decide(Verdict::Resume, None, "olga");
+    lab.run(1);
+    expect(&lab, Phase::Paused, "step 4/4");
+    assert_eq!(behind(&lab).len(), 2, "{}", lab.tail());
+}
