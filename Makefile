@@ -30,8 +30,8 @@ planted: ## plants bugs into a copy of the sources: the simulator must catch eac
 fuzz: ## feeds all that is parsed with what nobody would write; BUDGET=60 seconds a target; TARGET="cron route" only these; KEEP=1 adds finds to the corpus
 	BUDGET=$(BUDGET) KEEP=$(KEEP) hack/fuzz.sh $(TARGET)
 
-mutants: ## changes the engine in small ways: its tests must notice; ONLY=decide/idle.rs; JOBS=2
-	hack/mutants.py --jobs $(or $(JOBS),2) --only "$(ONLY)" $(or $(CARGO_TARGET_DIR),target)/mutants
+mutants: ## changes the engine in small ways: its tests must notice, or the simulator; ONLY=decide/idle.rs; JOBS=2; SEEDS=0 without it
+	hack/mutants.py --jobs $(or $(JOBS),2) --seeds $(or $(SEEDS),20) --only "$(ONLY)" $(or $(CARGO_TARGET_DIR),target)/mutants
 
 coverage: ## lines of the engine that its own tests run
 	hack/coverage.sh

@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WANTED = 95.0
 ENGINE = ("engine_units", "decide")
 SIMULATOR = "sim"
+LIBRARY = "src/engine/lib.rs"
 CAUGHT, PLAYED, MISSED, UNVIABLE = "caught", "caught by the simulator", "missed", "unviable"
 QUESTION = '''
 /// Whether a change is in force. In copies for `make mutants` only.
@@ -168,10 +169,11 @@ class Planter:
         return text
 
 
-def copy(to: Path) -> None:
+def copy(to: Path, planted: set[str]) -> None:
+    """Copies what there is, but for what is planted: that is written where it differs, so that cargo compiles nothing twice."""
     files = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, stdout=subprocess.PIPE)
     for name in filter(None, files.stdout.decode().split("\0")):
-        if (ROOT / name).is_file():
+        if (ROOT / name).is_file() and not (name in planted and (to / name).exists()):
             (to / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, to / name)
     # The questions are not written as we write; and what users of our crates must not do, a test may.
@@ -187,14 +189,13 @@ def plant(mutants: list[Mutant], to: Path) -> None:
     import tree_sitter_rust
 
     parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_rust.language()))
-    for file in {mutant.file for mutant in mutants} | {"src/engine/lib.rs"}:
+    for file in {mutant.file for mutant in mutants} | {LIBRARY}:
         own = [mutant for mutant in mutants if mutant.file == file]
         for mutant in own:
             if mutant.genre == "FnValue" and "impl " in mutant.returns:
                 mutant.fate = "apart"  # one function has one type
         planter = Planter((ROOT / file).read_bytes(), own, parser)
-        text = planter.write() + (QUESTION if file == "src/engine/lib.rs" else "")
-        # What is written anew is compiled anew.
+        text = planter.write() + (QUESTION if file == LIBRARY else "")
         if (to / file).read_text() != text:
             (to / file).write_text(text)
         for mutant in own:
@@ -341,8 +342,8 @@ def main() -> int:
     options = options.parse_args()
     sys.path.insert(0, tool("tree-sitter-rust"))
     to = (options.directory / "sources").resolve()
-    copy(to)
     mutants = listed()
+    copy(to, {mutant.file for mutant in mutants} | {LIBRARY})
     known = Known(options.directory / "known.json", mutants)
     for mutant in mutants:
         if known.fate(mutant) == UNVIABLE:

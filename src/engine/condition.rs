@@ -161,3 +161,6 @@ fn is_same_gate(one: &GateStatus, other: &GateStatus) -> bool {
     };
     one == other || timeless(one) == timeless(other)
 }
+
+#[cfg(test)]
+mod tests;

@@ -238,6 +238,19 @@ mod tests {
     }
 
     #[test]
+    fn a_backend_that_says_that_it_is_a_service_is_one() {
+        check(
+            json!([{"group": "", "kind": "Service", "name": "web", "weight": 2}]),
+            50,
+            json!([
+                {"group": "", "kind": "Service", "name": "web", "weight": 100},
+                {"group": "", "kind": "Service", "name": "web-canary", "weight": 100},
+            ]),
+        );
+        assert!(edit(&rules(json!([{"kind": "Backend", "name": "web"}])), WEB, Some(50)).is_empty());
+    }
+
+    #[test]
     fn a_reverted_route_is_seen_as_zero_and_edited_again() {
         let own = rules(json!([{"name": "web", "weight": 1}]));
         assert_eq!(seen(&own, WEB), Seen { rules: 1, most: 0 });

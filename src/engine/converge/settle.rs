@@ -11,7 +11,7 @@ use crate::{
     revision::images_that_differ,
     traffic,
     world::{ReplicaSetView, Role, ServiceView, WorkloadView},
-    write::{self, ContainerImage, DeploymentGoal, Seen, Write},
+    write::{self, ContainerImage, DeploymentGoal, Request, Seen, Write},
 };
 
 /// What becomes of the version that is left.
@@ -277,13 +277,19 @@ fn restore_traffic(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&Replica
     }
     if elsewhere || (both && !is_pinned(stable, &new.hash)) {
         // The canary Service holds the traffic while the stable one changes over.
-        let carried = scene.service(&services.canary).is_some_and(|canary| {
-            canary.selector.get(POD_TEMPLATE_HASH) == Some(&new.hash) && scene.ready(canary, new) > 0
-        });
+        let carrier = scene
+            .service(&services.canary)
+            .filter(|canary| canary.selector.get(POD_TEMPLATE_HASH) == Some(&new.hash) && scene.ready(canary, new) > 0);
+        let carried = carrier.is_some();
         if !carried && elsewhere && new.available > 0 && !stable.serves_nobody() {
             // It serves others now, and must not change over under traffic.
             let waiting = || Round::wait(format!("waiting for endpoints of {}", new.name));
             return Some(aimed(scene, services, stable, new).map_or_else(|round| round, |_| waiting()));
+        }
+        // Its first traffic waits until gateways know its pods, while others serve.
+        let unknown = carrier.filter(|_| scene.most() == 0 && !stable.ready.is_empty());
+        if let Some(until) = unknown.and_then(|canary| scene.unknown_until(canary)) {
+            return Some(Round { wake: Some(until), ..Round::wait(format!("waiting for endpoints of {}", new.name)) });
         }
         let writes = if carried { scene.weigh(Some(100)) } else { Vec::new() };
         if !writes.is_empty() {
@@ -429,4 +435,11 @@ pub fn dismantle(work: &WorkloadPlan, view: &WorkloadView) -> Vec<Write> {
         writes.extend(canary.map(|canary| write::delete_service(canary).resting_on(weights())));
     }
     writes
+}
+
+/// The same for a Deployment that is still there: our own Service goes when no gateway can send traffic to it any more.
+pub fn clear_away(scene: &Scene<'_>) -> Round {
+    let writes = dismantle(scene.work, scene.view);
+    let deletes = writes.iter().any(|write| matches!(write.request, Request::Delete { .. }));
+    scene.unconfirmed().filter(|_| deletes).unwrap_or_else(|| Round::write(writes))
 }

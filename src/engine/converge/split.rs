@@ -143,11 +143,13 @@ fn shift(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, target: 
     if !round.writes.is_empty() {
         return round;
     }
+    // Whatever else is waited for: when gateways know its pods, these may have to serve alone.
     if let Some(absent) = scene.absent() {
-        return absent;
+        return Round { wake: unknown, ..absent };
     }
     if new.available < wanted {
-        return Round::wait(format!("waiting for pods: {} of {wanted} of {} are available", new.available, new.name));
+        let pods = format!("waiting for pods: {} of {wanted} of {} are available", new.available, new.name);
+        return Round { wake: unknown, ..Round::wait(pods) };
     }
     if share != weight && scene.work.routed() {
         return Round { wake: unknown, ..Round::wait(format!("waiting for endpoints of {}", new.name)) };

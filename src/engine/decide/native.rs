@@ -10,7 +10,7 @@ use lockkeeper_api::{
 
 use super::{Doing, Run, Turn, Waits};
 use crate::{
-    converge::dismantle,
+    converge::clear_away,
     gate,
     revision::{self, Wanted},
     world::{DeploymentView, ReplicaSetView, WorkloadView},
@@ -20,14 +20,12 @@ use crate::{
 impl Run<'_> {
     /// The Deployment has not run any version yet, or one that nobody has recorded.
     pub(super) fn first(&mut self, wanted: &Wanted) -> Turn {
+        let left = self.each(|scene, _| clear_away(scene));
+        if !left.done() {
+            let message = "giving back routes and Services of an earlier release".into();
+            return Turn::Now(Doing { writes: left.writes, message, waits: Waits::Machines, wake: left.wake });
+        }
         let mut doing = Doing { waits: Waits::Machines, ..Doing::default() };
-        for (work, view) in self.plan.workloads.iter().zip(&self.world.workloads) {
-            doing.writes.extend(dismantle(work, view));
-        }
-        if !doing.writes.is_empty() {
-            doing.message = "giving back routes and Services of an earlier release".into();
-            return Turn::Now(doing);
-        }
         if let Some(workloads) = self.complete(wanted) {
             doing.writes.extend(self.manage());
             if doing.writes.is_empty() || !self.faults.is_empty() {
@@ -44,6 +42,8 @@ impl Run<'_> {
         }
         if let Some(command) = self.take(&[Verdict::Retry]) {
             self.unblock(&command);
+            // What was said of the attempt before counts for no other.
+            self.clear_attempt();
         }
         if let Some(blocked) = self.blocked(wanted).filter(|_| self.held()) {
             self.enter(blocked.phase);

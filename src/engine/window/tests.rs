@@ -287,3 +287,25 @@ fn the_samples_are_sound_and_do_what_their_comments_say() {
         assert_eq!(verdict.reason, reason, "{now}: {verdict:?}");
     }
 }
+
+#[test]
+fn windows_are_equal_if_their_authors_wrote_the_same() {
+    let one = || window("shop/office", "Allow", &[OFFICE]);
+    assert_eq!(one(), one());
+    for other in [
+        window("shop/evening", "Allow", &[OFFICE]),
+        window("platform/office", "Allow", &[OFFICE]),
+        window("shop/office", "Freeze", &[OFFICE]),
+        window("shop/office", "Allow", &[CHRISTMAS]),
+    ] {
+        assert_ne!(one(), other);
+    }
+}
+
+#[test]
+fn of_both_layers_the_platforms_word_comes_first() {
+    let windows = [window("shop/team", "Freeze", &[CHRISTMAS]), window("platform/company", "Freeze", &[CHRISTMAS])];
+    let verdict = verdict(&windows, Exposure::Start, FROZEN);
+    let names: Vec<_> = verdict.windows.iter().map(|window| window.name.as_str()).collect();
+    assert_eq!(names, ["company", "team"], "{verdict:?}");
+}

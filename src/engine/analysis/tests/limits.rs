@@ -65,3 +65,10 @@ fn pods_of_a_version_are_named_by_all_of_its_workloads() {
         ("(web-abc|api-abc)-[a-z0-9]+", "2", "r")
     );
 }
+
+#[test]
+fn a_query_has_8192_bytes() {
+    let query = |length: usize| format!("max: 1\nquery: \"{:length$}\"", "up{pod=~'{{ candidate.pods }}'}");
+    allowed(&query(8192));
+    refused(&query(8193), "longer than 8192 bytes");
+}

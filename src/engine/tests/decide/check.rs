@@ -21,7 +21,7 @@ use lockkeeper_engine::{
 
 use crate::{
     cluster::{Cluster, number, owned},
-    controllers::selected,
+    controllers::{SETTLES_AFTER, selected},
     happening::Happening,
 };
 use traffic::Traffic;
@@ -102,6 +102,7 @@ impl Watchman {
             self.starving(&was, &is, log);
             self.capacity(&was, write, log);
             self.flips(&was, &is, write, log);
+            self.first_traffic(&was, &is, write, log);
             let active = |cluster: &Cluster| active(cluster, &work.deployment);
             if active(after) > active(before).max(1) {
                 broken("S8: the Deployment controls two active ReplicaSets", log);
@@ -242,7 +243,10 @@ impl Watchman {
     fn floored(&self, is: &Traffic<'_>, log: &[String]) {
         let Some(services) = &is.work.services else { return };
         let services = if is.work.routed() { is.weighted(false) } else { vec![services.stable.clone()] };
-        let serving: BTreeSet<_> = services.iter().flat_map(|service| selected(is.cluster, service)).collect();
+        // Those that are known: EndpointSlices may name pods that are gone, and not yet those that are there.
+        let known = services.iter().filter_map(|service| is.cluster.endpoints.get(service)).flatten();
+        let ready = |pod: &&String| is.cluster.pods.get(*pod).is_some_and(|pod| pod.ready.is_some());
+        let serving: BTreeSet<_> = known.filter(ready).collect();
         if serving.len() < self.floor {
             broken(&format!("S2: {} pods serve, fewer than {}", serving.len(), self.floor), log);
         }
@@ -297,6 +301,20 @@ impl Watchman {
             && was.weighted(true).contains(&write.name)
         {
             broken(&format!("S2: Service {} changes from {from} to {to} under traffic", write.name), log);
+        }
+    }
+
+    /// A gateway may take a route before it has heard of the pods behind it: first traffic waits for that.
+    fn first_traffic(&self, was: &Traffic<'_>, is: &Traffic<'_>, write: &Write, log: &[String]) {
+        let Some(services) = is.work.services.as_ref().filter(|_| write.kind == Kind::HTTPRoute && !self.hurt) else {
+            return;
+        };
+        let weighted = |traffic: &Traffic<'_>, in_force| traffic.weighted(in_force).contains(&services.canary);
+        let known =
+            is.cluster.served.get(&services.canary).is_some_and(|since| *since + SETTLES_AFTER <= is.cluster.now);
+        let urgent = selected(is.cluster, &services.stable).is_empty();
+        if weighted(is, false) && !weighted(was, true) && !known && !urgent {
+            broken(&format!("S2: {} gets its first traffic before gateways know it", services.canary), log);
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lockkeeper_engine::write::{Kind, Request, Write};
 use serde_json::{Map, Value, json};
 
@@ -46,6 +46,10 @@ pub struct Cluster {
     pub endpoints: BTreeMap<String, Vec<String>>,
     /// Services whose EndpointSlices nobody has heard of yet.
     pub unheard: BTreeSet<String>,
+    /// How long EndpointSlices take to follow pods and selectors.
+    pub lag: SignedDuration,
+    /// When they will have followed.
+    pub following: Option<Timestamp>,
     /// Since when a Service has had a ready pod without a gap.
     pub served: BTreeMap<String, Timestamp>,
     pub gateways: BTreeMap<String, Gateway>,
@@ -62,6 +66,8 @@ impl Cluster {
             pods: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             unheard: BTreeSet::new(),
+            lag: SignedDuration::ZERO,
+            following: None,
             served: BTreeMap::new(),
             gateways: BTreeMap::new(),
             guarded: true,

@@ -1,5 +1,7 @@
 //! The controllers of Kubernetes and a gateway, as far as a release sees them: what design section 3 has found on real ones.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use lockkeeper_api::names::POD_TEMPLATE_HASH;
 use lockkeeper_engine::{template_digest, write::Kind};
@@ -58,6 +60,7 @@ pub fn next(cluster: &Cluster) -> Option<Timestamp> {
     for gateway in cluster.gateways.values() {
         moments.extend([gateway.accepted, gateway.accepted + SETTLES_AFTER]);
     }
+    moments.extend(cluster.following);
     moments.extend(cluster.served.values().map(|since| *since + SETTLES_AFTER));
     moments.into_iter().filter(|moment| *moment > cluster.now).min()
 }
@@ -289,8 +292,16 @@ pub fn selected(cluster: &Cluster, service: &str) -> Vec<String> {
 }
 
 fn endpoints(cluster: &mut Cluster) {
-    cluster.endpoints =
+    let current: BTreeMap<_, _> =
         names(cluster, Kind::Service).into_iter().map(|name| (name.clone(), selected(cluster, &name))).collect();
+    if current != cluster.endpoints {
+        let due = *cluster.following.get_or_insert(cluster.now + cluster.lag);
+        if due > cluster.now {
+            return;
+        }
+        cluster.endpoints = current;
+    }
+    cluster.following = None;
     let (endpoints, now) = (&cluster.endpoints, cluster.now);
     cluster.served.retain(|name, _| endpoints.get(name).is_some_and(|ready| !ready.is_empty()));
     for (name, _) in endpoints.iter().filter(|(_, ready)| !ready.is_empty()) {

@@ -1,6 +1,7 @@
 //! Promises that hold for every release, whatever happens meanwhile: a plan and a list of happenings are generated, the
 //! happenings strike before any write, and [`crate::check`] looks at every step.
 
+use jiff::SignedDuration;
 use lockkeeper_api::{decision::Verdict, release::Phase};
 use lockkeeper_engine::write::Kind;
 use proptest::{prelude::*, test_runner::RngSeed};
@@ -24,6 +25,8 @@ pub struct Case {
     guarded: bool,
     paused_at_rest: bool,
     interleaved: bool,
+    /// Whether EndpointSlices take their time.
+    lags: bool,
     script: Vec<(usize, Happening)>,
 }
 
@@ -41,6 +44,7 @@ impl Case {
         lab.run(10);
         assert_eq!(lab.phase(), Phase::Stable, "{}", lab.tail());
         lab.interleaved = self.interleaved;
+        lab.cluster.lag = SignedDuration::from_secs(i64::from(self.lags));
         lab
     }
 
@@ -138,6 +142,7 @@ prop_compose! {
         armed in any::<bool>(),
         paused_at_rest in prop::bool::weighted(0.2),
         interleaved in any::<bool>(),
+        lags in prop::bool::weighted(0.3),
         script in prop::collection::vec((0usize..40, happening()), 0..6),
     ) -> Case {
         let mut works = vec![web];
@@ -164,6 +169,7 @@ prop_compose! {
             guarded: true,
             paused_at_rest,
             interleaved,
+            lags,
             script,
         }
     }

@@ -1,7 +1,9 @@
 //! What a release does, a sentence a test.
 
+mod again;
 mod away;
 mod back;
+mod capacity;
 mod conditions;
 mod contests;
 mod decisions;

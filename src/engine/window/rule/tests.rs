@@ -40,6 +40,39 @@ fn rules_of_the_rfc_are_read_as_people_mean_them() {
 }
 
 #[test]
+fn a_rule_that_skips_is_in_step_however_late_it_is_looked_at() {
+    for (rule, start, expected) in [
+        ("FREQ=YEARLY;INTERVAL=3", "2020-05-04T09:00:00", ["2029-05-04", "2032-05-04", "2035-05-04"]),
+        ("FREQ=MONTHLY;INTERVAL=7", "2026-01-15T09:00:00", ["2027-03-15", "2027-10-15", "2028-05-15"]),
+        ("FREQ=MONTHLY;INTERVAL=7", "2019-10-15T09:00:00", ["2027-05-15", "2027-12-15", "2028-07-15"]),
+        ("FREQ=WEEKLY;INTERVAL=3", "2026-01-05T09:00:00", ["2026-12-07", "2026-12-28", "2027-01-18"]),
+        ("FREQ=DAILY;INTERVAL=10", "2026-01-01T09:00:00", ["2026-11-27", "2026-12-07", "2026-12-17"]),
+        ("FREQ=HOURLY;INTERVAL=72", "2026-01-01T09:00:00", ["2026-11-24", "2026-11-27", "2026-11-30"]),
+    ] {
+        let expected = expected.map(|day| format!("{day}T09:00:00"));
+        assert_eq!(starts(rule, start, "2026-11-23T00:00:00", 3), expected, "{rule}");
+    }
+}
+
+#[test]
+fn a_day_or_hour_has_48_starts_and_no_more() {
+    let list = |count: i64, by: i64| (0..count).map(|index| (index * by).to_string()).collect::<Vec<_>>().join(",");
+    let parse = |rule: String| Rule::parse(&rule, "2026-01-01T09:00:00".parse().unwrap(), &TimeZone::UTC);
+    for (rule, most) in [
+        ("FREQ=DAILY;BYHOUR=HOURS;BYMINUTE=SOME", 2),
+        ("FREQ=WEEKLY;BYHOUR=HOURS;BYMINUTE=SOME", 2),
+        ("FREQ=MONTHLY;BYHOUR=HOURS;BYMINUTE=SOME", 2),
+        ("FREQ=HOURLY;BYMINUTE=SOME;BYSECOND=0,15,30,45", 12),
+        ("FREQ=DAILY;BYMINUTE=SOME;BYSECOND=0,15,30,45", 12),
+    ] {
+        let rule = |count| rule.replace("HOURS", &list(24, 1)).replace("SOME", &list(count, 3));
+        assert!(parse(rule(most)).is_ok(), "{}", rule(most));
+        let faults = parse(rule(most + 1)).unwrap_err();
+        assert!(faults[0].contains("48 times"), "{faults:?}");
+    }
+}
+
+#[test]
 fn a_position_in_the_week_does_not_depend_on_when_the_rule_is_entered() {
     let first_of_week = "FREQ=WEEKLY;BYDAY=MO,WE,FR;BYSETPOS=1";
     // Its start is a Wednesday, and the Monday before is not part of it.

@@ -19,7 +19,6 @@ fn later(lab: &mut Lab, seconds: i64) -> &mut Lab {
     let until = lab.now() + SignedDuration::from_secs(seconds);
     lab.run_until(until);
     lab.cluster.now = until;
-    while lab.round() {}
     lab
 }
 
@@ -110,6 +109,40 @@ fn a_deletion_says_what_it_does_and_is_reconciling_until_it_is_done() {
 }
 
 #[test]
+fn a_release_may_be_deleted_before_any_write() {
+    for writes in (0..30).step_by(2) {
+        let mut lab = at_rest(json!([{"setWeight": 10}]), json!({}));
+        lab.happen(&Happening::Version("2"));
+        lab.script = [(lab.writes + writes, Happening::DeleteRelease)].into();
+        lab.run(5);
+        assert!(lab.release().is_none(), "{writes}\n{}", lab.tail());
+        assert_eq!(running(&lab).len(), 1, "{writes}\n{}", lab.tail());
+        assert_eq!(lab.cluster.get(Kind::HTTPRoute, "web").unwrap()["spec"], route("web")["spec"]);
+        assert_eq!(lab.cluster.get(Kind::Service, "web").unwrap()["spec"], service("web")["spec"]);
+        assert_eq!(lab.cluster.of(Kind::ControllerRevision).count(), 0);
+    }
+}
+
+#[test]
+fn another_deployment_of_the_same_name_begins_anew() {
+    let works = [Work::web(), Work { name: "api", ..Work::web() }];
+    let mut lab = lab(&works, json!([{"setWeight": 10}, {"pause": {}}]), json!({}));
+    lab.run(1).happen(&Happening::Version("2"));
+    lab.run(1);
+    expect(&lab, Phase::Paused, "step 2/2");
+    lab.happen(&Happening::DeleteDeployment("web"));
+    lab.pass();
+    lab.happen(&Happening::Apply("web"));
+    let from = lab.log.len();
+    lab.run(3);
+    assert!(lab.events.iter().any(|event| event.reason == "WorkloadGone" && event.note == "Deployment web is gone"));
+    let new = lab.cluster.get(Kind::Deployment, "web").unwrap();
+    assert_ne!(new["spec"]["paused"], true, "{}", lab.log[from..].join("\n"));
+    let stable = lab.status().stable.as_ref().unwrap();
+    assert_eq!(new["metadata"]["uid"], stable.workloads[0].uid.as_str());
+}
+
+#[test]
 fn a_release_that_is_deleted_on_its_way_goes_back_for_that_reason() {
     let mut lab = at_10_percent(json!({}));
     lab.happen(&Happening::DeleteRelease);
@@ -187,6 +220,24 @@ fn what_a_resumed_deployment_has_started_besides_goes_away() {
     lab.run(2);
     expect(&lab, Phase::Paused, "step 2/4");
     assert_eq!((share(&lab), running(&lab), version(&lab)), (10, vec!["1", "2"], Some("1")), "{}", lab.tail());
+    lab.decide(Verdict::Promote, None, "olga");
+    lab.run(5);
+    expect(&lab, Phase::Stable, "version 2 runs");
+    assert_eq!(lab.cluster.of(Kind::ReplicaSet).count(), 2, "what was never stable is no history\n{}", lab.tail());
+}
+
+#[test]
+fn a_pin_that_somebody_takes_off_by_halves_is_put_back() {
+    for (what, pointer) in [("selector", "/spec/selector"), ("mark", "/metadata/annotations")] {
+        let mut lab = at_10_percent(json!({}));
+        let before = lab.cluster.get(Kind::Service, "web").unwrap().clone();
+        lab.cluster.update(Kind::Service, "web", |web| {
+            web.pointer_mut(pointer).unwrap().as_object_mut().unwrap().retain(|key, _| key == "app");
+        });
+        lab.round();
+        let after = lab.cluster.get(Kind::Service, "web").unwrap();
+        assert_eq!((&after["spec"], after.pointer(pointer)), (&before["spec"], before.pointer(pointer)), "{what}");
+    }
 }
 
 #[test]

@@ -268,3 +268,81 @@ fn a_bake_goes_on_when_the_version_before_is_deleted_and_then_there_is_no_way_ba
     lab.run(10);
     expect(&lab, Phase::Stable, "version 2 runs");
 }
+
+#[test]
+fn what_takes_its_time_to_go_is_deleted_once() {
+    let mut lab = at_10_percent(json!({}));
+    let set = format!("web-{}", lab.status().candidate.as_ref().unwrap().workloads[0].hash);
+    for (kind, name) in [(Kind::Service, "web-canary"), (Kind::ReplicaSet, set.as_str())] {
+        lab.cluster.update(kind, name, |object| object["metadata"]["finalizers"] = json!(["example.com/slow"]));
+    }
+    lab.decide(Verdict::Abort, None, "olga");
+    lab.run(3);
+    expect(&lab, Phase::Aborted, "aborted by olga");
+    let times = |what: &str| lab.log.iter().filter(|line| line.contains(what)).count();
+    assert_eq!((times("delete canary Service"), times("delete candidate")), (1, 1), "{}", lab.tail());
+}
+
+#[test]
+fn a_service_of_somebody_else_is_left_alone_whatever_it_is_called() {
+    let mut lab = lab(&[Work::web()], json!([{"setWeight": 10}]), json!({}));
+    lab.cluster.create(Kind::Service, crate::fixture::service("web-canary"));
+    lab.run(1);
+    expect(&lab, Phase::Invalid, "Service web-canary exists and is not Lockkeeper's: delete it or set canaryService");
+    lab.happen(&Happening::DeleteDeployment("web"));
+    lab.run(1);
+    let service = lab.cluster.get(Kind::Service, "web-canary").map(|service| service["spec"].clone());
+    assert_eq!(service, Some(crate::fixture::service("web-canary")["spec"].clone()), "{}", lab.tail());
+}
+
+#[test]
+fn while_the_stable_version_is_made_again_a_candidate_that_is_ready_serves() {
+    let mut lab = at_10_percent(json!({}));
+    let from = delete_stable(&mut lab);
+    lab.run(2);
+    in_order(&lab, from, &["set weight 100", "recreate stable", "set weight 10"]);
+    expect(&lab, Phase::Paused, "step 2/4");
+    let mut lab = at_rest(json!([{"setWeight": 10}, {"pause": {}}]), json!({}));
+    lab.happen(&Happening::Version("2-slow"));
+    lab.run(1);
+    let from = delete_stable(&mut lab);
+    while lab.round() {}
+    in_order(&lab, from, &["recreate stable"]);
+    assert!(!lab.log[from..].iter().any(|line| line.contains("set weight")), "{}", lab.tail());
+}
+
+#[test]
+fn a_candidate_that_is_being_deleted_keeps_its_traffic_while_nobody_else_could_take_it() {
+    let mut lab = at_10_percent(json!({}));
+    let name = format!("web-{}", lab.status().candidate.as_ref().unwrap().workloads[0].hash);
+    for pod in lab.cluster.pods.values_mut().filter(|pod| pod.image.ends_with(":1")) {
+        (pod.image, pod.ready) = (format!("{}-never", pod.image), None);
+    }
+    lab.run(1);
+    assert_eq!(share(&lab), 100, "traffic goes where pods are\n{}", lab.tail());
+    lab.cluster.update(Kind::ReplicaSet, &name, |set| set["metadata"]["finalizers"] = json!(["foregroundDeletion"]));
+    lab.cluster.delete(Kind::ReplicaSet, &name);
+    lab.run(1);
+    assert_eq!(share(&lab), 100, "{}", lab.tail());
+}
+
+#[test]
+fn without_routes_and_without_weight_the_candidates_pods_get_no_traffic() {
+    let steps = json!([{"setCanaryScale": {"replicas": 2}}, {"pause": {}}, {"setWeight": 50}, {"pause": {}}]);
+    let mut lab = lab(&[Work { routed: false, ..Work::web() }], steps, json!({}));
+    lab.run(1).happen(&Happening::Version("2"));
+    lab.run(1);
+    expect(&lab, Phase::Paused, "step 2/4");
+    assert_eq!(running(&lab), ["1", "2"]);
+    let behind = |lab: &Lab| {
+        let mut tags: Vec<_> =
+            lab.cluster.endpoints["web"].iter().map(|pod| lab.cluster.pods[pod].image.clone()).collect();
+        tags.dedup();
+        tags
+    };
+    assert_eq!(behind(&lab), [image("web", "1")], "{}", lab.tail());
+    lab.decide(Verdict::Resume, None, "olga");
+    lab.run(1);
+    expect(&lab, Phase::Paused, "step 4/4");
+    assert_eq!(behind(&lab).len(), 2, "{}", lab.tail());
+}

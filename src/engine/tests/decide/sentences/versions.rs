@@ -81,6 +81,7 @@ fn a_release_is_called_by_the_first_image_that_changes_and_asked_for_by_whoever_
     change(&mut one, "api", "7", "dora");
     one.run(1);
     assert_eq!(candidate(&one), ("7", Some("dora")), "web has not changed");
+    expect(&one, Phase::Paused, "step 2/2");
     let mut both = lab(&works, steps, json!({}));
     both.run(1);
     change(&mut both, "web", "2", "dora");

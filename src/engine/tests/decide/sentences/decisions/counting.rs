@@ -72,6 +72,9 @@ fn no_decision_counts_while_nobody_vouches_for_its_author() {
     lab.guard = Guard::Intact;
     lab.run(1);
     expect(&lab, Phase::Paused, "step 2/2");
+    lab.guard = Guard::Broken("the policy is missing".into());
+    lab.run(1);
+    expect(&lab, Phase::Paused, "no Decision counts: the policy is missing");
 }
 
 #[test]

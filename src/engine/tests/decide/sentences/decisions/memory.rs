@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{decided, waiting};
 use crate::{
-    happening::Happening,
+    happening::{Happening, spec},
     lab::Lab,
     sentences::{asked, at_10_percent, at_rest, expect, refused, version},
 };
@@ -24,11 +24,14 @@ fn an_approval_never_counts_for_a_later_attempt_however_many_decisions_came_betw
     lab.run(1);
     for turn in 0..50 {
         lab.decide(if turn % 2 == 0 { Pause } else { Resume }, None, "olga");
-        lab.cluster.now += jiff::SignedDuration::from_secs(1);
     }
     lab.run(1);
     decided(&mut lab, Abort);
     expect(&lab, Phase::Aborted, "aborted by olga");
+    decided(&mut lab, Retry);
+    expect(&lab, Phase::Waiting, "0 of 1 approvals");
+    assert_eq!(spent(&lab), lab.status().decisions.len(), "nothing counts again");
+    decided(&mut lab, Abort);
     lab.happen(&Happening::Version("2"));
     lab.run(1);
     lab.decide_on(&revision, Retry, None, "olga");
@@ -163,4 +166,34 @@ fn resume_ends_no_timed_pause() {
     expect(&lab, Phase::Paused, "step 2/3: pause until");
     lab.run(6);
     assert_ne!(lab.phase(), Phase::Paused, "{}", lab.tail());
+}
+
+#[test]
+fn whoever_has_approved_in_vain_may_approve_again() {
+    let mut lab = waiting();
+    decided(&mut lab, Approve);
+    decided(&mut lab, Abort);
+    decided(&mut lab, Retry);
+    decided(&mut lab, Approve);
+    expect(&lab, Phase::Paused, "step 2/2");
+    let gate = |users: &[&str]| json!({"approvals": [{"name": "gate", "before": "Start", "required": 1, "from": {"users": users}}]});
+    let mut lab = asked(json!([{"setWeight": 10}, {"pause": {}}]), json!({"gates": gate(&["ann"])}));
+    decided(&mut lab, Approve);
+    assert!(refused(&lab).is_some());
+    spec(&mut lab, |spec| spec["gates"] = gate(&["olga"]));
+    decided(&mut lab, Approve);
+    expect(&lab, Phase::Paused, "step 2/2");
+}
+
+#[test]
+fn a_release_that_cannot_work_is_not_rolled_back() {
+    let mut lab = asked(json!([{"setWeight": 10}]), json!({}));
+    lab.run(5);
+    assert_eq!(version(&lab), Some("2"));
+    spec(&mut lab, |spec| spec["rollbackPolicy"] = "missing".into());
+    lab.run(1);
+    expect(&lab, Phase::Invalid, "RollbackPolicy missing does not exist");
+    decided(&mut lab, Rollback);
+    assert!(refused(&lab).is_some_and(|why| why.contains("for a version that was promoted")), "{:?}", refused(&lab));
+    assert_eq!(version(&lab), Some("2"));
 }
