@@ -14,11 +14,13 @@ use super::{
     BEGINNING, Leads, Operator, PLATFORM, Setup, SharedTrace, Skew, Trace, Writer, rendered_policies, virtual_clock,
 };
 use crate::{
-    api::{Call, Caller, Disposition, Fault, Kind, Link, Rumour, Server, Shared, Snapshot, User, object::namespace},
+    api::{
+        Call, Caller, Disposition, Fault, Kind, Link, Rumour, Server, Shared, Snapshot, Stall, User, object::namespace,
+    },
     check::{KNOWN_AFTER, Report, Violation, Witness},
     world::{
         self, Actor, DeploymentController, EndpointController, GarbageCollector, Gateway, InForce, Kubelet,
-        ReplicaSetController, Source, Truth,
+        ReplicaSetController, Source, Tardy, Truth,
     },
 };
 
@@ -42,6 +44,8 @@ pub struct Plot {
     pub known_after: Duration,
     /// How long a message to the API server takes, in milliseconds.
     pub latency: (u64, u64),
+    /// How long the controllers of Deployments, ReplicaSets and endpoints take to notice a change, in milliseconds.
+    pub notices_after: (u64, u64),
     /// How long the gateway takes to accept a route, in milliseconds.
     pub accepts_after: (u64, u64),
     /// How long its data planes take from then on; within the operator's settle time of 2 s, in milliseconds.
@@ -63,6 +67,7 @@ impl Plot {
             truth: Arc::new(world::by_image),
             known_after: KNOWN_AFTER,
             latency: (0, 4),
+            notices_after: (1, 20),
             accepts_after: (20, 1500),
             settles_after: (0, 1900),
             gateways: None,
@@ -87,6 +92,16 @@ impl std::fmt::Display for Late {
 
 impl std::error::Error for Late {}
 
+/// What the next operators meet, beside those that run.
+#[derive(Default)]
+struct Climate {
+    lag: Duration,
+    rumour: Rumour,
+    unanswered: u8,
+    /// What becomes of the requests of whoever takes the place of one that has died.
+    faults: Option<Box<dyn FnMut() -> Box<dyn Fault>>>,
+}
+
 /// A run under way.
 pub struct Sim {
     /// The API server.
@@ -98,6 +113,7 @@ pub struct Sim {
     prometheus: Endpoint,
     latency: (u64, u64),
     fault: Option<Box<dyn Fault>>,
+    climate: Climate,
     dies_at_poll: Option<u64>,
     in_force: InForce,
     skew: Skew,
@@ -132,6 +148,7 @@ impl Sim {
             truth,
             known_after,
             latency,
+            notices_after,
             accepts_after,
             settles_after,
             gateways,
@@ -147,10 +164,10 @@ impl Sim {
         let shared = Shared::new(server, virtual_clock(begins), trace, fastrand::Rng::with_seed(seed));
         install(&shared, objects)?;
         let mut everybody: Vec<Box<dyn Actor>> = vec![
-            Box::new(DeploymentController::default()),
-            Box::new(ReplicaSetController::default()),
+            Box::new(Tardy(Box::new(DeploymentController::default()), notices_after)),
+            Box::new(Tardy(Box::new(ReplicaSetController::default()), notices_after)),
             Box::new(Kubelet::default()),
-            Box::new(EndpointController::default()),
+            Box::new(Tardy(Box::new(EndpointController::default()), notices_after)),
             Box::new(GarbageCollector::default()),
             Box::new(gateway),
         ];
@@ -165,6 +182,7 @@ impl Sim {
             prometheus,
             latency,
             fault: None,
+            climate: Climate::default(),
             dies_at_poll: None,
             in_force,
             skew,
@@ -188,27 +206,51 @@ impl Sim {
         self.fault = Some(Box::new(fault));
     }
 
-    /// From now on every request of the operators that run arrives.
+    /// Decides what becomes of the requests of operators that take the place of one that has died.
+    pub fn later_faults(&mut self, faults: impl FnMut() -> Box<dyn Fault> + 'static) {
+        self.climate.faults = Some(Box::new(faults));
+    }
+
+    /// From now on every request of the operators arrives.
     pub fn calm(&mut self) {
         self.fault = None;
+        self.climate = Climate::default();
         for operator in self.operators.iter().flatten() {
             operator.link().set_fault(Box::new(|_: &Call, _: u64, _: u64| Disposition::Pass));
             operator.link().set_lag(Duration::ZERO);
             operator.link().set_rumour(Rumour::default());
+            operator.link().set_unanswered(0);
         }
     }
 
-    /// The caches of the operators that run are behind by up to so much from now on.
-    pub fn lag(&self, most: Duration) {
+    /// The caches of the operators are behind by up to so much from now on.
+    pub fn lag(&mut self, most: Duration) {
+        self.climate.lag = most;
         for operator in self.operators.iter().flatten() {
             operator.link().set_lag(most);
         }
     }
 
-    /// News of watches travels like this to the operators that run, from now on.
-    pub fn rumour(&self, rumour: Rumour) {
+    /// News of watches travels like this to the operators, from now on.
+    pub fn rumour(&mut self, rumour: Rumour) {
+        self.climate.rumour = rumour;
         for operator in self.operators.iter().flatten() {
             operator.link().set_rumour(rumour);
+        }
+    }
+
+    /// For its time, from then on, these watches of the operators that run hear nothing.
+    pub fn stall(&self, after: Duration, stall: Stall) {
+        for operator in self.operators.iter().flatten() {
+            operator.link().set_stall(after, stall);
+        }
+    }
+
+    /// Of a hundred events that the operators send from now on, so many are taken, and the answer is lost.
+    pub fn unanswered(&mut self, part: u8) {
+        self.climate.unanswered = part;
+        for operator in self.operators.iter().flatten() {
+            operator.link().set_unanswered(part);
         }
     }
 
@@ -239,6 +281,9 @@ impl Sim {
         if let Some(poll) = self.dies_at_poll.take() {
             link.die_at_poll(poll);
         }
+        link.set_lag(self.climate.lag);
+        link.set_rumour(self.climate.rumour);
+        link.set_unanswered(self.climate.unanswered);
         let (report, shared) = (self.report.clone(), self.shared.clone());
         link.set_guard(Box::new(move |call| {
             if let Some(what) = crate::check::unguarded(call) {
@@ -257,6 +302,27 @@ impl Sim {
         if let Some(operator) = self.operators.get_mut(number).and_then(Option::take) {
             operator.kill();
         }
+    }
+
+    /// An operator dies, if it still runs, and another takes its place.
+    ///
+    /// # Errors
+    /// If the policies of this build cannot be read.
+    pub fn replace(&mut self, number: usize) -> Result<(), TextError> {
+        let place = self.operator(number).map(Operator::place);
+        self.kill(number);
+        if let Some(faults) = &mut self.climate.faults {
+            self.fault = Some(faults());
+        }
+        if let Some((leads, clock)) = place {
+            self.start_as(leads, clock)?;
+        }
+        Ok(())
+    }
+
+    /// The operators that run, by number.
+    pub fn running(&self) -> Vec<usize> {
+        (0..self.operators.len()).filter(|number| self.operator(*number).is_some()).collect()
     }
 
     /// An operator that runs.
@@ -301,13 +367,7 @@ impl Sim {
                 .collect();
             tokio::select! {
                 biased;
-                Some(number) = dying.next() => {
-                    let place = self.operator(number).map(Operator::place);
-                    self.kill(number);
-                    if let Some((leads, clock)) = place {
-                        self.start_as(leads, clock)?;
-                    }
-                }
+                Some(number) = dying.next() => self.replace(number)?,
                 () = changed.changed() => {}
                 () = sleep_until(end) => return Err(Late { what: what.into(), at: self.now() }.into()),
             }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use lockkeeper_adapters::metric::{NoData, Sample};
 use lockkeeper_simulator::{
     api::{
-        Call, Disposition, Key, Kind, Object, Rumour, Snapshot,
+        Call, Disposition, Fault, Key, Kind, Object, Rumour, Snapshot,
         object::{list, name, text},
     },
     run::{Plot, Sim, shop},
@@ -98,11 +98,13 @@ impl Helpers {
         let own = Key::new(Kind::Release, shop::NAMESPACE, name(object));
         let status = &object["status"];
         let revision = text(&status["candidate"]["revision"]);
+        // An attempt that is made again asks again.
+        let spent = list(&status["decisions"]).iter().filter(|decision| decision["spent"] == true).count();
         let closed =
             list(&status["gates"]).iter().filter(|gate| gate["kind"] == "Approval" && gate["state"] == "Closed");
         for gate in closed.map(|gate| text(&gate["name"])) {
             for who in ["ada", "otto"] {
-                if self.done.insert(format!("{own} {who} {gate} {revision}")) {
+                if self.done.insert(format!("{own} {who} {gate} {revision} {spent}")) {
                     people::decide(who, &own, "Approve", Some(gate))(turn);
                 }
             }
@@ -137,11 +139,7 @@ fn objects(weather: &Weather, begins: Timestamp) -> Vec<Value> {
     }
     let mut objects = vec![shop::deployment("1.0.0", 4), shop::service(), shop::route(), policy, release];
     if weather.frozen {
-        let time = |after: u64| (begins + Duration::from_secs(after)).to_string().trim_end_matches('Z').to_owned();
-        objects.push(json!({
-            "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "DeploymentWindow", "metadata": {"name": "freeze", "namespace": shop::NAMESPACE},
-            "spec": {"action": "Freeze", "reason": "a storm", "schedule": {"from": time(20), "until": time(120), "timeZone": "UTC"}},
-        }));
+        objects.push(sky::freeze("freeze", begins, (20, 120)));
     }
     objects
 }
@@ -190,6 +188,16 @@ fn plan(
     plot
 }
 
+/// One of so many requests meets trouble.
+fn trouble(mut chance: fastrand::Rng, rarely: u32) -> impl Fault {
+    move |call: &Call, _: u64, _: u64| {
+        if chance.u32(0..rarely) > 0 {
+            return Disposition::Pass;
+        }
+        act::fault(chance.u64(0..act::FAULTS), call, Duration::from_millis(chance.u64(1..30_000)))
+    }
+}
+
 /// Plays a seed.
 pub fn play(seed: u64, lines: bool) -> std::result::Result<Told, String> {
     let mut random = fastrand::Rng::with_seed(seed ^ 0x0005_7042);
@@ -199,21 +207,28 @@ pub fn play(seed: u64, lines: bool) -> std::result::Result<Told, String> {
     let plot = plan(seed, lines, (&weather, &sky), &mut random, &storms);
     let skew = plot.skew.clone();
     let played = Sim::play(plot, async |sim: &mut Sim| {
-        let (mut chance, rarely) = (random.fork(), weather.rarely);
+        let rarely = weather.rarely;
         if rarely > 0 {
-            sim.next_fault(move |call: &Call, _: u64, _: u64| {
-                if chance.u32(0..rarely) > 0 {
-                    return Disposition::Pass;
-                }
-                act::fault(chance.u64(0..act::FAULTS), call, Duration::from_millis(chance.u64(1..30_000)))
+            sim.later_faults({
+                let mut later = fastrand::Rng::with_seed(seed ^ 0x006c_6174_6572);
+                move || Box::new(trouble(later.fork(), rarely))
             });
+            sim.next_fault(trouble(random.fork(), rarely));
         }
         sim.start()?;
         let second = if weather.two { Some(sim.start()?) } else { None };
         sim.lag(weather.lag);
         // As above, and so of two the caches are told as usual.
         sim.rumour(if weather.two { Rumour::default() } else { sky.rumour });
-        sim.pass(STORM).await?;
+        sim.unanswered(sky.unanswered);
+        let over = tokio::time::Instant::now() + STORM;
+        if !weather.two {
+            if let Some((after, stall)) = sky.stall {
+                sim.stall(after, stall);
+            }
+            sky.kill(sim, STORM).await?;
+        }
+        sim.pass(over.duration_since(tokio::time::Instant::now())).await?;
         storms.store(false, Relaxed);
         // From here on nothing strikes any more, and the clock is right again.
         sim.calm();
