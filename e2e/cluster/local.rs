@@ -211,6 +211,9 @@ async fn create_nodes(admin: &Client, count: u32) -> Result<()> {
                 "annotations": {"kwok.x-k8s.io/node": "fake"},
                 "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "type": "kwok"},
             },
+            // Pods have other addresses: kwok gives those of a node's range anew as soon as a pod has gone, when a gateway may still have the
+            // one before in mind, and these never.
+            "spec": {"podCIDR": "192.0.2.0/24", "podCIDRs": ["192.0.2.0/24"]},
             "status": {"allocatable": size, "capacity": size},
         }))?;
         nodes.create(&PostParams::default(), &node).await?;

@@ -51,6 +51,7 @@ fn tests(mutating_policies: MutatingPolicies) -> Vec<Test<Cluster>> {
         Test::new("a version may go bad later", behaviour::goes_bad_later),
         Test::new("a pod that is never ready gets no traffic", behaviour::never_ready),
         Test::new("a pod that starts slowly is ready late", behaviour::slow_start),
+        Test::new("an address of a pod is never another's", behaviour::addresses),
         Test::new("a crashing pod is in a crash loop, at once or later", behaviour::crash),
         Test::new("people are who their token says, and the audit log tells who was refused", access::people),
         Test::new("a service account works with the token it is given", access::service_account),

@@ -1,10 +1,11 @@
 //! Pods that behave as their tags say.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Patch, PatchParams};
+use kube::api::ListParams;
 use lockkeeper_e2e::{Behaviour, Cluster, Load, http_get, wait};
 use serde_json::{Value, json};
 
@@ -61,17 +62,12 @@ pub async fn goes_bad_later(cluster: &Cluster) -> Result<()> {
     cluster.demo()?.change_behaviour(app.namespace, "1.0.0", all_fail);
     let bad = until(&traffic, "fail", |totals| totals.failed() > 50).await?;
     ensure!(bad.failures.iter().all(|failure| failure.took >= all_fail.latency), "{:?}", bad.failures);
-    let before = cluster.demo()?.counts(app.namespace).len();
-    app.deployments().patch("web", &PatchParams::default(), &Patch::Merge(json!({"spec": {"replicas": 5}}))).await?;
+    app.scale("web", 5).await?;
     app.available("web").await?;
-    let pods = cluster.demo()?.counts(app.namespace).len();
-    ensure!(pods == before + 1, "{before} pods became {pods}");
     until(&traffic, "reach the fifth pod", |totals| totals.by_pod.len() == 5).await?;
-    let bad_from_the_start = cluster.demo()?.counts(app.namespace);
-    ensure!(
-        bad_from_the_start.iter().filter(|pod| pod.version == "1.0.0").all(|pod| pod.errors > 0),
-        "{bad_from_the_start:?}"
-    );
+    let mut pods = cluster.demo()?.counts(app.namespace);
+    pods.retain(|pod| pod.version == "1.0.0");
+    ensure!(pods.len() == 5 && pods.iter().all(|pod| pod.errors > 0), "{pods:?}");
     drop(traffic);
     Ok(())
 }
@@ -94,7 +90,7 @@ pub async fn never_ready(cluster: &Cluster) -> Result<()> {
     until(&traffic, "be refused by the gateway", |totals| totals.by_status.get(&503) > Some(&20)).await?;
     let totals = traffic.stop().await;
     ensure!(!totals.by_version.contains_key("3.0.0-neverready"), "{totals:?}");
-    let pods = app.pods().list(&kube::api::ListParams::default().labels("app=canary")).await?;
+    let pods = app.pods().list(&ListParams::default().labels("app=canary")).await?;
     ensure!(pods.iter().all(|pod| !ready(pod)));
     Ok(())
 }
@@ -118,6 +114,19 @@ pub async fn slow_start(cluster: &Cluster) -> Result<()> {
         let took = ready.duration_since(start).as_secs();
         ensure!((4..=6).contains(&took), "ready {took} s after the start");
     }
+    Ok(())
+}
+
+pub async fn addresses(cluster: &Cluster) -> Result<()> {
+    let app = App::install(cluster, "addresses", "2.0.0").await?;
+    let of = |pods: Vec<Pod>| -> BTreeSet<String> { pods.into_iter().filter_map(|pod| pod.status?.pod_ip).collect() };
+    let serve = |pods: &[Pod]| pods.len() == 4 && pods.iter().all(ready);
+    let before = of(wait::list(&app.pods(), "app=web", "be ready", LIMIT, serve).await?);
+    app.scale("web", 0).await?;
+    wait::list(&app.pods(), "app=web", "be gone", LIMIT, <[Pod]>::is_empty).await?;
+    app.scale("web", 4).await?;
+    let after = of(wait::list(&app.pods(), "app=web", "be ready again", LIMIT, serve).await?);
+    ensure!(before.len() == 4 && after.len() == 4 && before.is_disjoint(&after), "{before:?} became {after:?}");
     Ok(())
 }
 

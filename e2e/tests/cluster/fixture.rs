@@ -83,6 +83,13 @@ impl<'a> App<'a> {
         Ok(())
     }
 
+    /// Sets how many pods a Deployment has.
+    pub async fn scale(&self, name: &str, replicas: u32) -> Result<()> {
+        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        self.deployments().patch(name, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
     /// Sets a Deployment's image by strategic merge.
     pub async fn set_image(&self, name: &str, image: &str) -> Result<()> {
         let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": image}]}}}});
