@@ -92,9 +92,11 @@ impl std::fmt::Display for Late {
 
 impl std::error::Error for Late {}
 
-/// What the next operators meet, beside those that run.
+/// What operators meet that take the place of one that has died.
 #[derive(Default)]
 struct Climate {
+    /// Whether it lasts for them at all.
+    lasts: bool,
     lag: Duration,
     rumour: Rumour,
     unanswered: u8,
@@ -206,9 +208,10 @@ impl Sim {
         self.fault = Some(Box::new(fault));
     }
 
-    /// Decides what becomes of the requests of operators that take the place of one that has died.
-    pub fn later_faults(&mut self, faults: impl FnMut() -> Box<dyn Fault> + 'static) {
-        self.climate.faults = Some(Box::new(faults));
+    /// What operators meet, those meet, too, that take the place of one that has died, with these faults.
+    pub fn lasts(&mut self, faults: Option<impl FnMut() -> Box<dyn Fault> + 'static>) {
+        self.climate.lasts = true;
+        self.climate.faults = faults.map(|faults| Box::new(faults) as _);
     }
 
     /// From now on every request of the operators arrives.
@@ -281,9 +284,11 @@ impl Sim {
         if let Some(poll) = self.dies_at_poll.take() {
             link.die_at_poll(poll);
         }
-        link.set_lag(self.climate.lag);
-        link.set_rumour(self.climate.rumour);
-        link.set_unanswered(self.climate.unanswered);
+        if self.climate.lasts {
+            link.set_lag(self.climate.lag);
+            link.set_rumour(self.climate.rumour);
+            link.set_unanswered(self.climate.unanswered);
+        }
         let (report, shared) = (self.report.clone(), self.shared.clone());
         link.set_guard(Box::new(move |call| {
             if let Some(what) = crate::check::unguarded(call) {

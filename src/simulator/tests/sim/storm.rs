@@ -27,6 +27,7 @@ use crate::{
     common::{ask_for, at, plot, release},
     end,
     sky::{self, Sky},
+    swell::{self, Swell},
 };
 
 /// How long it storms.
@@ -139,7 +140,7 @@ fn objects(weather: &Weather, begins: Timestamp) -> Vec<Value> {
     }
     let mut objects = vec![shop::deployment("1.0.0", 4), shop::service(), shop::route(), policy, release];
     if weather.frozen {
-        objects.push(sky::freeze("freeze", begins, (20, 120)));
+        objects.push(swell::freeze("freeze", begins, (20, 120)));
     }
     objects
 }
@@ -147,7 +148,7 @@ fn objects(weather: &Weather, begins: Timestamp) -> Vec<Value> {
 fn plan(
     seed: u64,
     lines: bool,
-    (weather, sky): (&Weather, &Sky),
+    (weather, sky, swell): (&Weather, &Sky, &Swell),
     random: &mut fastrand::Rng,
     storms: &Arc<AtomicBool>,
 ) -> Plot {
@@ -185,6 +186,7 @@ fn plan(
         sky::flapping(sky::told(objects, query, babble, &noise), flaps, &noise)
     });
     sky.over(&mut plot, seed);
+    swell.over(&mut plot);
     plot
 }
 
@@ -198,35 +200,35 @@ fn trouble(mut chance: fastrand::Rng, rarely: u32) -> impl Fault {
     }
 }
 
-/// Plays a seed.
-pub fn play(seed: u64, lines: bool) -> std::result::Result<Told, String> {
+/// Plays a seed, in weather as it once was, or with what came later.
+pub fn play(seed: u64, lines: bool, swell: &Swell) -> std::result::Result<Told, String> {
     let mut random = fastrand::Rng::with_seed(seed ^ 0x0005_7042);
     let weather = Weather::new(&mut random);
     let storms = Arc::new(AtomicBool::new(true));
     let sky = Sky::new(seed);
-    let plot = plan(seed, lines, (&weather, &sky), &mut random, &storms);
+    let plot = plan(seed, lines, (&weather, &sky, swell), &mut random, &storms);
     let skew = plot.skew.clone();
     let played = Sim::play(plot, async |sim: &mut Sim| {
         let rarely = weather.rarely;
         if rarely > 0 {
-            sim.later_faults({
-                let mut later = fastrand::Rng::with_seed(seed ^ 0x006c_6174_6572);
-                move || Box::new(trouble(later.fork(), rarely))
-            });
             sim.next_fault(trouble(random.fork(), rarely));
+        }
+        if swell.lasts {
+            let mut later = fastrand::Rng::with_seed(seed ^ 0x006c_6174_6572);
+            sim.lasts((rarely > 0).then_some(move || Box::new(trouble(later.fork(), rarely)) as Box<dyn Fault>));
         }
         sim.start()?;
         let second = if weather.two { Some(sim.start()?) } else { None };
         sim.lag(weather.lag);
         // As above, and so of two the caches are told as usual.
-        sim.rumour(if weather.two { Rumour::default() } else { sky.rumour });
-        sim.unanswered(sky.unanswered);
+        sim.rumour(if weather.two { Rumour::default() } else { swell.rumour(sky.rumour) });
+        sim.unanswered(swell.unanswered);
         let over = tokio::time::Instant::now() + STORM;
         if !weather.two {
-            if let Some((after, stall)) = sky.stall {
+            if let Some((after, stall)) = swell.stall {
                 sim.stall(after, stall);
             }
-            sky.kill(sim, STORM).await?;
+            swell.kill(sim, STORM).await?;
         }
         sim.pass(over.duration_since(tokio::time::Instant::now())).await?;
         storms.store(false, Relaxed);
@@ -275,7 +277,7 @@ pub fn play(seed: u64, lines: bool) -> std::result::Result<Told, String> {
         }
         let status = release(&objects)["status"].clone();
         let trace = if lines { end::whole(sim) } else { String::new() };
-        let told = format!("{} ({})\n  {weather:?} {sky:?}", wrong.join("\n  "), status["message"]);
+        let told = format!("{} ({})\n  {weather:?} {sky:?} {swell:?}", wrong.join("\n  "), status["message"]);
         Err(format!("{told}\n{trace}").into())
     });
     played.map_err(|error| error.to_string())
