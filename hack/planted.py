@@ -88,8 +88,8 @@ class Simulator:
 
     def play(self, bug: str, seeds: range) -> str:
         """What is said of these seeds."""
-        environment = dict(os.environ, LOCKKEEPER_PLANTED=bug, LOCKKEEPER_THREADS=str(self.threads), LOCKKEEPER_PLANS="0..0")
-        environment["LOCKKEEPER_SEEDS"] = f"{seeds.start}..{seeds.stop}"
+        environment = dict(os.environ, LOCKKEEPER_PLANTED=bug, LOCKKEEPER_THREADS=str(self.threads), LOCKKEEPER_SEEDS="0..0", LOCKKEEPER_PLANS="0..0")
+        environment["LOCKKEEPER_SWELLS"] = f"{seeds.start}..{seeds.stop}"
         done = subprocess.run([self.binary], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         if not re.search(r"^plans=0 seeds=\d+ failures=\d+$", done.stdout, re.M):
             sys.exit(f"{bug}: the simulator does not say how seeds {seeds.start}..{seeds.stop} have ended")
@@ -97,7 +97,7 @@ class Simulator:
 
     def failures(self, bug: str, seeds: range) -> dict[int, str]:
         """Which seeds fail, in order, and which promise each has broken first. (Seeds that are played beside these do not count.)"""
-        said = re.findall(r"^LOCKKEEPER_SEEDS=(\d+)\.\.\d+: (.*)", self.play(bug, seeds), re.M)
+        said = re.findall(r"^LOCKKEEPER_SWELLS=(\d+)\.\.\d+: (.*)", self.play(bug, seeds), re.M)
         promise = [(int(seed), re.search(r"\bS\d+\b", why)) for seed, why in said]
         return {seed: broken[0] if broken else "it ends" for seed, broken in sorted(promise, key=lambda pair: pair[0]) if seed in seeds}
 

@@ -150,16 +150,16 @@ pub fn untrue(sim: &Sim, two: bool) -> Vec<String> {
     let told = sim.shared.trace().events().to_vec();
     let mut untrue = Vec::new();
     for phase in ["RolledBack", "Aborted", "Rejected"] {
-        // Whoever asks for the version before in the spec is back at rest, and at once where there are no pods.
-        let returns = |before: &Value, now: &Value| {
-            before["phase"] == "Stable" && before["stable"]["revision"] != now["stable"]["revision"]
+        // Where the spec has returned to the version before, a way back ends at rest, and at once where there are no pods.
+        let rests = |before: &Value, now: &Value| {
+            let returns =
+                text(&before["phase"]) == "Stable" && before["stable"]["revision"] != now["stable"]["revision"];
+            let ended =
+                before["phase"] == "RollingBack" && (phase == "RolledBack" || before["goingBack"]["cause"] == phase);
+            now["phase"] == "Stable" && (ended || (phase == "RolledBack" && returns))
         };
-        let enters = |before: &Value, now: &Value| {
-            (now["phase"] == phase && before["phase"] != phase)
-                || (phase == "RolledBack"
-                    && now["phase"] == "Stable"
-                    && (before["phase"] == "RollingBack" || returns(before, now)))
-        };
+        let enters =
+            |before: &Value, now: &Value| (now["phase"] == phase && before["phase"] != phase) || rests(before, now);
         let pairs = statuses.windows(2).filter(|pair| enters(&pair[0].1, &pair[1].1));
         let times: Vec<jiff::Timestamp> = pairs.map(|pair| pair[1].0).collect();
         let events = told.iter().filter(|event| event.about == shop::NAME && event.reason == phase);
@@ -189,8 +189,8 @@ fn told_again(statuses: &[(jiff::Timestamp, Value)], told: &[Event]) -> Vec<Stri
         (told > happened).then(|| format!("S11: told {told} times of {reason}, and it was so {happened} times"))
     };
     let starts = |before: &Value, now: &Value| {
-        let started = |status: &Value| status["goingBack"]["started"].clone();
-        !started(now).is_null() && started(before) != started(now)
+        let way = |status: &Value| ["started", "from", "cause"].map(|part| status["goingBack"][part].clone());
+        !now["goingBack"].is_null() && way(before) != way(now)
     };
     let takes_over = |before: &Value, now: &Value| before["stable"]["revision"] != now["stable"]["revision"];
     count("RollingBack", &starts).into_iter().chain(count("Promoted", &takes_over)).collect()

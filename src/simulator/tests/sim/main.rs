@@ -1,8 +1,6 @@
 //! Many seeds, each a whole release in random weather, and many plans, each one fault at one request of a calm release.
 //!
-//! Seeds are played in all the weather that there is (a gale). `LOCKKEEPER_STORMS=from..to` plays them without what came to it later (`swell.rs`), as those that
-//! have found something before that.
-//!
+//! Swells are storms with more about operators and watches (see swell.rs): `LOCKKEEPER_SWELLS=from..to`; they count as seeds, too.
 //! `LOCKKEEPER_SEEDS=from..to` and `LOCKKEEPER_PLANS=from..to` say which, `LOCKKEEPER_THREADS` on how many threads (2). Of two releases every request
 //! meets every fault: all of them with `LOCKKEEPER_SIM_ALL`, else each 41st; `LOCKKEEPER_WHOLE=from..to` are those to look at. One seed or plan alone
 //! is told with its trace. `traces` is one digest of all that has happened in the runs: equal code gives an equal one. The last line is `plans=N seeds=N failures=N`.
@@ -29,8 +27,6 @@ use std::{
 
 use lockkeeper_simulator::run::{Failure, many};
 use parking_lot::Mutex;
-
-use crate::swell::Swell;
 
 /// What a run was like.
 #[derive(Debug, Default)]
@@ -92,34 +88,29 @@ fn all(
     failures
 }
 
-/// Seeds of this plot that have found faults of our own code.
+/// Seeds of such a plot of storm.rs that have found faults of our own code.
 fn found(plot: &str) -> impl Iterator<Item = u64> {
     let rows = include_str!("../found.tsv").lines().filter_map(move |line| line.strip_prefix(plot)?.strip_prefix('\t'));
     rows.map(|row| row.split('\t').next().unwrap().parse().unwrap())
 }
 
-fn gale(seed: u64, lines: bool) -> Result<Told, String> {
-    storm::play(seed, lines, &Swell::new(seed))
-}
-
-fn storm(seed: u64, lines: bool) -> Result<Told, String> {
-    storm::play(seed, lines, &Swell::default())
-}
-
 fn main() -> ExitCode {
     let (seeds, plans) = (range("LOCKKEEPER_SEEDS", "0..100"), range("LOCKKEEPER_PLANS", "0..100"));
+    // Whoever names seeds means just these.
+    let swells =
+        range("LOCKKEEPER_SWELLS", if std::env::var_os("LOCKKEEPER_SEEDS").is_some() { "0..0" } else { "0..50" });
     let threads = std::env::var("LOCKKEEPER_THREADS").map_or(2, |threads| threads.parse().unwrap());
     let (summary, started) = (Mutex::new(Summary::default()), Instant::now());
     let count = |range: &Range<u64>| range.end.saturating_sub(range.start);
-    let (many_seeds, many_plans) = (count(&seeds), count(&plans));
-    let mut failures = all("SEEDS", seeds, threads, &summary, gale);
-    failures.extend(all("STORMS", range("LOCKKEEPER_STORMS", "0..0"), threads, &summary, storm));
+    let (many_seeds, many_plans) = (count(&seeds) + count(&swells), count(&plans));
+    let mut failures = all("SEEDS", seeds, threads, &summary, storm::play);
+    failures.extend(all("SWELLS", swells, threads, &summary, storm::swell));
     if many_seeds > 1 {
-        for seed in found("gale") {
-            failures.extend(all("SEEDS", seed..seed + 1, threads, &summary, |seed, _| gale(seed, false)));
-        }
         for seed in found("storm") {
-            failures.extend(all("STORMS", seed..seed + 1, threads, &summary, |seed, _| storm(seed, false)));
+            failures.extend(all("SEEDS", seed..seed + 1, threads, &summary, |seed, _| storm::play(seed, false)));
+        }
+        for seed in found("swell") {
+            failures.extend(all("SWELLS", seed..seed + 1, threads, &summary, |seed, _| storm::swell(seed, false)));
         }
     }
     let calm = plan::Calm::default();

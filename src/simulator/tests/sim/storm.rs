@@ -200,8 +200,17 @@ fn trouble(mut chance: fastrand::Rng, rarely: u32) -> impl Fault {
     }
 }
 
-/// Plays a seed, in weather as it once was, or with what came later.
-pub fn play(seed: u64, lines: bool, swell: &Swell) -> std::result::Result<Told, String> {
+/// Plays a seed.
+pub fn play(seed: u64, lines: bool) -> std::result::Result<Told, String> {
+    play_with(seed, &Swell::default(), lines)
+}
+
+/// Plays a seed with more about operators and watches. Its storm is one that no seed of [`play`] has.
+pub fn swell(seed: u64, lines: bool) -> std::result::Result<Told, String> {
+    play_with(seed | 1 << 41, &Swell::new(seed), lines)
+}
+
+fn play_with(seed: u64, swell: &Swell, lines: bool) -> std::result::Result<Told, String> {
     let mut random = fastrand::Rng::with_seed(seed ^ 0x0005_7042);
     let weather = Weather::new(&mut random);
     let storms = Arc::new(AtomicBool::new(true));

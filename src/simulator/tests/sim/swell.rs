@@ -71,14 +71,14 @@ impl Swell {
     /// Watches that hear nothing for a while: all of them, and what happens meanwhile is forgotten; or those of a kind of which each write says what
     /// it was decided on.
     fn silence(random: &mut fastrand::Rng) -> (Duration, Stall) {
-        let kind = match random.u8(0..4) {
+        let kind = match random.u8(0..5) {
             0 => None,
             1 => Some(Kind::Release),
             _ => Some(Kind::ReplicaSet),
         };
         // Also while the first version starts, and for as long as the next one needs for that.
-        let (after, lasts) = match (kind, random.bool()) {
-            (Some(_), true) => (random.u64(200..1500), random.u64(5000..20_000)),
+        let (after, lasts) = match (kind, random.u8(0..3) > 0) {
+            (Some(_), true) => (random.u64(20..700), random.u64(5000..20_000)),
             (Some(_), false) => (random.u64(0..60_000), random.u64(500..15_000)),
             (None, _) => (random.u64(0..60_000), random.u64(500..5000)),
         };
