@@ -25,7 +25,7 @@ pub use exposure::Exposure;
 pub use failure::shown;
 pub use manifests::{GATE_AND_BAKE, bake, with_images, without_images};
 pub use specs::Specs;
-pub use stage::Stage;
+pub use stage::{SHARED_OPERATOR, Stage};
 pub use story::{Story, condition};
 pub(crate) use told::stories;
 pub use told::told;

@@ -9,7 +9,7 @@ use lockkeeper_api::release::Phase;
 use lockkeeper_e2e::{User, wait};
 use serde_json::json;
 
-use crate::harness::{LIMIT, Story, with_images};
+use crate::harness::{LIMIT, SHARED_OPERATOR, Story, with_images};
 
 fn spec() -> String {
     with_images("2.0.0", "{setWeight: 50}")
@@ -73,8 +73,9 @@ pub async fn found_at_the_start(story: &Story<'_>) -> Result<()> {
         let what = format!("have that operator tell of the {kind}");
         wait::list(&story.api::<Event>(), "", &what, LIMIT, |events| {
             events.iter().any(|event| {
-                let by = event.reporting_instance.as_deref().unwrap_or_default();
-                about(event, kind) && event.reason.as_deref() == Some("Unreadable") && by.starts_with(&story.namespace)
+                about(event, kind)
+                    && event.reason.as_deref() == Some("Unreadable")
+                    && by(event).starts_with(&story.namespace)
             })
         })
         .await?;
@@ -102,17 +103,23 @@ async fn unchecked(story: &Story<'_>, (name, object): (&str, &str)) -> Result<()
     created.with_context(|| format!("{name} is not served without its schema"))
 }
 
-/// An event at the object says that it cannot be read.
+/// An event at the object, by the operator that all stories share, says that it cannot be read.
 async fn reported(story: &Story<'_>, kind: &str) -> Result<()> {
+    let told = |event: &&Event| {
+        about(event, kind) && event.reason.as_deref() == Some("Unreadable") && by(event) == SHARED_OPERATOR
+    };
     let what = format!("tell of the {kind} that cannot be read");
-    let events = wait::list(&story.api::<Event>(), "", &what, LIMIT, |events| {
-        events.iter().any(|event| about(event, kind) && event.reason.as_deref() == Some("Unreadable"))
-    })
-    .await?;
-    let event = events.iter().find(|event| about(event, kind)).context("it has gone")?;
+    let events =
+        wait::list(&story.api::<Event>(), "", &what, LIMIT, |events| events.iter().any(|event| told(&event))).await?;
+    let event = events.iter().find(told).context("it has gone")?;
     ensure!(event.type_.as_deref() == Some("Warning"), "it is no warning: {event:?}");
     ensure!(event.note.as_ref().is_some_and(|note| note.contains("cannot be read")), "{:?}", event.note);
     Ok(())
+}
+
+/// Which process has written it.
+fn by(event: &Event) -> &str {
+    event.reporting_instance.as_deref().unwrap_or_default()
 }
 
 fn about(event: &Event, kind: &str) -> bool {

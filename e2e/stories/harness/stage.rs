@@ -9,6 +9,8 @@ use super::Evidence;
 
 /// Label of a Release that the shared operator leaves alone, because its story ends operators; the value is the namespace.
 pub const OWN_OPERATOR: &str = "own-operator";
+/// By which the shared operator's events tell that they are its.
+pub const SHARED_OPERATOR: &str = "shared";
 
 /// One for all stories.
 pub struct Stage {
@@ -43,7 +45,8 @@ impl Stage {
     async fn with(cluster: &Cluster, policies: MutatingPolicies) -> Result<(Installation, Operator)> {
         let installation = Installation::install(cluster, policies).await?;
         let selector = format!("--release-selector=!{OWN_OPERATOR}");
-        let operator = installation.operator(cluster, "operator", &[&selector]).await?;
+        let operator =
+            installation.operator(cluster, "operator", &[&selector, &format!("--identity={SHARED_OPERATOR}")]).await?;
         Ok((installation, operator))
     }
 
