@@ -57,11 +57,12 @@ bench: programs ## measures the operator; QUICK=1: small numbers; ROWS="verdict-
 	cargo bench -p lockkeeper-engine --bench decide
 	LOCKKEEPER_BINARY=$(or $(CARGO_TARGET_DIR),target)/release/lockkeeper $(DEBUG)/lockkeeper-bench $(if $(QUICK),--quick) $(ROWS)
 
-lint: lint-workflows ## format, clippy, docs and workflow files, without a warning
+lint: lint-workflows ## format, clippy, docs and workflow files, without a warning; whether bugs can still be planted
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --workspace --test 'e2e_*' -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+	hack/planted.py
 
 lint-workflows: ## the workflow files only
 	$$(hack/tool.sh actionlint)

@@ -6,7 +6,9 @@ A seed that fails without a bug, too, says nothing of one. A bug is caught when 
 fails in the same way, to the byte, when it is played again. Exits 1 if a bug is missed.
 
 usage: planted.py [--seeds N] [--only NAME,NAME] [--threads N] [--table FILE] COPY
-COPY: a directory for the sources and what is built of them. --table: writes the table into this page.
+       planted.py
+COPY: a directory for the sources and what is built of them; none: only looks whether each bug can still be planted. --table: writes the table
+into this page.
 """
 
 import argparse
@@ -136,11 +138,13 @@ def main() -> int:
     options.add_argument("--only", default="")
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--table", type=Path)
-    options.add_argument("copy", type=Path)
+    options.add_argument("copy", type=Path, nargs="?")
     options = options.parse_args()
     bugs = tomllib.loads((ROOT / "src/simulator/planted/bugs.toml").read_text())["bug"]
     files = sources()
     plant(bugs, files)
+    if not options.copy:
+        return 0
     write(files, options.copy)
     simulator = Simulator(build(options.copy), options.threads)
     known = simulator.failures("none", range(options.seeds))

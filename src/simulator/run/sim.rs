@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    BEGINNING, Leads, Operator, PLATFORM, Setup, SharedTrace, Skew, Trace, Writer, rendered_policies, virtual_clock,
+    BEGINNING, Climate, Leads, Operator, PLATFORM, Setup, SharedTrace, Skew, Trace, Writer, rendered_policies,
+    virtual_clock,
 };
 use crate::{
     api::{
@@ -91,18 +92,6 @@ impl std::fmt::Display for Late {
 }
 
 impl std::error::Error for Late {}
-
-/// What operators meet that take the place of one that has died.
-#[derive(Default)]
-struct Climate {
-    /// Whether it lasts for them at all.
-    lasts: bool,
-    lag: Duration,
-    rumour: Rumour,
-    unanswered: u8,
-    /// What becomes of the requests of whoever takes the place of one that has died.
-    faults: Option<Box<dyn FnMut() -> Box<dyn Fault>>>,
-}
 
 /// A run under way.
 pub struct Sim {
@@ -210,8 +199,7 @@ impl Sim {
 
     /// What operators meet, those meet, too, that take the place of one that has died, with these faults.
     pub fn lasts(&mut self, faults: Option<impl FnMut() -> Box<dyn Fault> + 'static>) {
-        self.climate.lasts = true;
-        self.climate.faults = faults.map(|faults| Box::new(faults) as _);
+        self.climate.last(faults);
     }
 
     /// From now on every request of the operators arrives.
@@ -284,11 +272,7 @@ impl Sim {
         if let Some(poll) = self.dies_at_poll.take() {
             link.die_at_poll(poll);
         }
-        if self.climate.lasts {
-            link.set_lag(self.climate.lag);
-            link.set_rumour(self.climate.rumour);
-            link.set_unanswered(self.climate.unanswered);
-        }
+        self.climate.over(&link);
         let (report, shared) = (self.report.clone(), self.shared.clone());
         link.set_guard(Box::new(move |call| {
             if let Some(what) = crate::check::unguarded(call) {
@@ -316,9 +300,7 @@ impl Sim {
     pub fn replace(&mut self, number: usize) -> Result<(), TextError> {
         let place = self.operator(number).map(Operator::place);
         self.kill(number);
-        if let Some(faults) = &mut self.climate.faults {
-            self.fault = Some(faults());
-        }
+        self.fault = self.climate.fault().or(self.fault.take());
         if let Some((leads, clock)) = place {
             self.start_as(leads, clock)?;
         }
