@@ -32,14 +32,14 @@ pub struct Swell {
     regrets: Option<[(Duration, u8); 2]>,
     /// How long Kubernetes' controllers take to notice a change, at most, in milliseconds; 0: as usual.
     tardy: u64,
-    /// So long after it got into a phase the operator dies, and the next one lists from replicas that are behind.
-    deaths: Vec<(&'static str, Duration)>,
+    /// So long after the next phase has begun the operator dies, if it does, and another one lists from replicas that are behind; and so on.
+    deaths: Vec<Option<Duration>>,
 }
 
 impl Swell {
     pub fn new(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed ^ 0x7377_656c);
-        let [stalls, deaf, aged, frost, regrets, dies] = [3, 3, 3, 8, 3, 3].map(|of| random.u8(0..of) == 0);
+        let [stalls, deaf, aged, frost, regrets, dies] = [3, 3, 3, 8, 3, 2].map(|of| random.u8(0..of) == 0);
         let thaw = random.u64(5_000..40_000);
         // With the freeze, and whatever else is deleted while nobody listens.
         let stall = if frost {
@@ -52,13 +52,11 @@ impl Swell {
         let unanswered = random.u8(10..60);
         let wishes =
             [(5, 20_000), (5, 25_000)].map(|(of, most)| (Duration::from_millis(random.u64(0..most)), random.u8(0..of)));
-        let deaths = (0..random.u8(1..4)).map(|_| {
-            let phase = ["RollingBack", "Promoting", "Progressing", "Paused"][random.usize(0..4)];
-            (phase, Duration::from_millis(random.u64(0..3000)))
-        });
+        let deaths = (0..8).map(|_| random.bool().then(|| Duration::from_millis(random.u64(0..2500))));
+        let deaths: Vec<_> = deaths.collect();
         Self {
             lasts: true,
-            deaths: if dies { deaths.collect() } else { Vec::new() },
+            deaths: if dies { deaths } else { Vec::new() },
             tardy: [0, 0, 800][random.usize(0..3)],
             stall: (stalls || frost).then_some(stall),
             unanswered: if deaf { unanswered } else { 0 },
@@ -97,7 +95,7 @@ impl Swell {
             plot.notices_after = (1, self.tardy);
         }
         if !self.deaths.is_empty() {
-            plot.known_after = plot.known_after.max(Duration::from_secs(3));
+            plot.known_after = plot.known_after.max(Duration::from_millis(1500));
         }
         // Of pods endpoints tell, too.
         if let Some((_, stall)) = self.stall.filter(|(_, stall)| stall.kind != Some(Kind::ReplicaSet)) {
@@ -119,10 +117,13 @@ impl Swell {
     pub async fn kill(&self, sim: &mut Sim, within: Duration) -> Result {
         let end = Instant::now() + within;
         let left = || end.saturating_duration_since(Instant::now());
-        for (phase, after) in &self.deaths {
-            if sim.until(phase, left(), |objects| release(objects)["status"]["phase"] == *phase).await.is_err() {
+        let phase = |objects: &Snapshot| release(objects)["status"]["phase"].clone();
+        for death in &self.deaths {
+            let before = phase(sim.shared.lock().store().objects());
+            if sim.until("another phase", left(), |objects| phase(objects) != before).await.is_err() {
                 break;
             }
+            let Some(after) = death else { continue };
             sim.pass(left().min(*after)).await?;
             for number in sim.running() {
                 sim.replace(number)?;
