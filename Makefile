@@ -24,8 +24,8 @@ sim: ## a hundred thousand seeds and ten thousand fault plans in the simulator, 
 sim-each: ## releases in the simulator with a crash at each write and await, a fault at each request, and a clock that jumps
 	LOCKKEEPER_SIM_ALL=1 cargo test --profile sim -p lockkeeper-simulator --test clock --test crash --test random
 
-planted: ## plants bugs into a copy of the sources: the simulator must catch each; SEEDS=400
-	hack/planted.py --seeds $(or $(SEEDS),400) $(or $(CARGO_TARGET_DIR),target)/planted
+planted: ## plants bugs into a copy of the sources: the simulator must catch each; SEEDS=400; ONLY=pin-late,no-settle; TABLE=src/PLANTED.md writes it
+	hack/planted.py --seeds $(or $(SEEDS),400) --only "$(ONLY)" $(if $(TABLE),--table $(TABLE)) $(or $(CARGO_TARGET_DIR),target)/planted
 
 fuzz: ## feeds all that is parsed with what nobody would write; BUDGET=60 seconds a target; TARGET="cron route" only these; KEEP=1 adds finds to the corpus
 	BUDGET=$(BUDGET) KEEP=$(KEEP) hack/fuzz.sh $(TARGET)
@@ -57,11 +57,12 @@ bench: programs ## measures the operator; QUICK=1: small numbers; ROWS="verdict-
 	cargo bench -p lockkeeper-engine --bench decide
 	LOCKKEEPER_BINARY=$(or $(CARGO_TARGET_DIR),target)/release/lockkeeper $(DEBUG)/lockkeeper-bench $(if $(QUICK),--quick) $(ROWS)
 
-lint: lint-workflows ## format, clippy, docs and workflow files, without a warning
+lint: lint-workflows ## format, clippy, docs and workflow files, without a warning; whether bugs can still be planted
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --workspace --test 'e2e_*' -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+	hack/planted.py
 
 lint-workflows: ## the workflow files only
 	$$(hack/tool.sh actionlint)

@@ -1,21 +1,28 @@
 #!/usr/bin/env python3
 """Plants bugs into a copy of the sources, one at a time, and counts the seeds that the simulator needs to catch each.
 
-All are in one build; which is in force is said at run time. The product's own code knows nothing of it.
-usage: planted.py [--seeds N] [--only NAME] COPY   (COPY: a directory for the sources and what is built of them)
+All are in one build; which is in force is said at run time. The product's own code knows nothing of it. Each bug meets the same seeds, from 0 on.
+A seed that fails without a bug, too, says nothing of one. A bug is caught when more than a stray few of the others fail, and the first of them
+fails in the same way, to the byte, when it is played again. Exits 1 if a bug is missed.
+
+usage: planted.py [--seeds N] [--only NAME,NAME] [--threads N] [--table FILE] COPY
+       planted.py
+COPY: a directory for the sources and what is built of them; none: only looks whether each bug can still be planted. --table: writes the table
+into this page.
 """
 
 import argparse
+import collections
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PARTS = ["src", "e2e", "charts", "config", "Cargo.toml", "Cargo.lock", "rustfmt.toml", "clippy.toml"]
 QUESTION = '''
 /// Whether a bug is in force. In copies for `make planted` only.
 pub fn planted(name: &str) -> bool {
@@ -23,94 +30,137 @@ pub fn planted(name: &str) -> bool {
     NAME.get_or_init(|| std::env::var("LOCKKEEPER_PLANTED").unwrap_or_default()) == name
 }
 '''
+HEAD = ["| bug | part | what | caught by | seeds needed |", "|---|---|---|---|---|"]
+# A run that goes another way may meet a fault of ours that has nothing to do with the bug: so many seeds prove nothing.
+STRAY = 2
 
 
-def copy(to: Path) -> None:
-    for part in ["src", "e2e", "charts", "config", "Cargo.toml", "Cargo.lock", "rustfmt.toml", "clippy.toml"]:
-        if not (ROOT / part).exists():
-            continue
-        if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, to / part, dirs_exist_ok=True)
-        else:
-            shutil.copy2(ROOT / part, to / part)
+def sources() -> dict[str, bytes]:
+    """Every file of the sources by its path."""
+    files = {}
+    for part in map(ROOT.joinpath, PARTS):
+        for path in part.rglob("*") if part.is_dir() else [part]:
+            if path.is_file():
+                files[str(path.relative_to(ROOT))] = path.read_bytes()
+    return files
 
 
-def plant(bugs: list, to: Path) -> None:
-    engine = to / "src/engine/lib.rs"
-    engine.write_text(engine.read_text() + QUESTION)
+def plant(bugs: list, files: dict[str, bytes]) -> None:
     for bug in bugs:
         for edit in bug["edits"]:
-            path = to / edit["file"]
-            text = path.read_text()
+            crate = "crate" if edit["file"].startswith("src/engine/") else "lockkeeper_engine"
+            planted = edit["plant"].replace("PLANTED", f'{crate}::planted("{bug["name"]}")')
+            text = files[edit["file"]].decode()
             if text.count(edit["find"]) != 1:
                 sys.exit(f"{bug['name']}: {edit['find']!r} stands {text.count(edit['find'])} times in {edit['file']}: mend bugs.toml")
-            crate = "crate" if edit["file"].startswith("src/engine/") else "lockkeeper_engine"
-            path.write_text(text.replace(edit["find"], edit["plant"].replace("PLANTED", f'{crate}::planted("{bug["name"]}")')))
+            files[edit["file"]] = text.replace(edit["find"], planted).encode()
+    files["src/engine/lib.rs"] += QUESTION.encode()
+
+
+def write(files: dict[str, bytes], to: Path) -> None:
+    """Makes a directory hold these files; what is so already stays as it is, so that only what has changed is built again."""
+    for part in map(to.joinpath, PARTS):
+        for path in part.rglob("*") if part.is_dir() else []:
+            if path.is_file() and str(path.relative_to(to)) not in files:
+                path.unlink()
+    for name, content in files.items():
+        path = to / name
+        if not path.exists() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
 
 
 def build(to: Path) -> str:
     command = ["cargo", "test", "--profile", "sim", "-p", "lockkeeper-simulator", "--test", "sim", "--no-run", "--message-format=json"]
+    # Not where the sources themselves are built: one would be taken for the other.
     environment = dict(os.environ, CARGO_TARGET_DIR=str((to / "target").resolve()))
     done = subprocess.run(command, cwd=to, env=environment, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit("the planted copy does not build")
     for line in done.stdout.splitlines():
         message = json.loads(line)
-        if message.get("executable") and message["target"]["name"] == "sim":
+        if done.returncode and message["reason"] == "compiler-message":
+            print(message["message"]["rendered"], file=sys.stderr)
+        if not done.returncode and message.get("executable") and message["target"]["name"] == "sim":
             return message["executable"]
-    sys.exit("no binary")
+    sys.exit("the planted copy does not build")
 
 
-def play(binary: str, name: str, what: str, numbers: range) -> str:
-    """What is said of these numbers."""
-    other = "PLAN" if what == "SEED" else "SEED"
-    environment = dict(os.environ, LOCKKEEPER_PLANTED=name, LOCKKEEPER_THREADS="2")
-    environment |= {f"LOCKKEEPER_{what}S": f"{numbers.start}..{numbers.stop}", f"LOCKKEEPER_{other}S": "0..0"}
-    return subprocess.run([binary], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+class Simulator:
+    def __init__(self, binary: str, threads: int):
+        self.binary, self.threads = binary, threads
+
+    def play(self, bug: str, seeds: range) -> str:
+        """What is said of these seeds."""
+        environment = dict(os.environ, LOCKKEEPER_PLANTED=bug, LOCKKEEPER_THREADS=str(self.threads), LOCKKEEPER_SEEDS="0..0", LOCKKEEPER_PLANS="0..0")
+        environment["LOCKKEEPER_SWELLS"] = f"{seeds.start}..{seeds.stop}"
+        done = subprocess.run([self.binary], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        if not re.search(r"^plans=0 seeds=\d+ failures=\d+$", done.stdout, re.M):
+            sys.exit(f"{bug}: the simulator does not say how seeds {seeds.start}..{seeds.stop} have ended")
+        return done.stdout
+
+    def failures(self, bug: str, seeds: range) -> dict[int, str]:
+        """Which seeds fail, in order, and which promise each has broken first. (Seeds that are played beside these do not count.)"""
+        said = re.findall(r"^LOCKKEEPER_SWELLS=(\d+)\.\.\d+: (.*)", self.play(bug, seeds), re.M)
+        promise = [(int(seed), re.search(r"\bS\d+\b", why)) for seed, why in said]
+        return {seed: broken[0] if broken else "it ends" for seed, broken in sorted(promise, key=lambda pair: pair[0]) if seed in seeds}
+
+    def replays(self, bug: str, seed: int) -> bool:
+        """Whether a failing seed goes the same way to the byte, with its whole trace, when it is played again; but for how long it took."""
+        said = [self.play(bug, range(seed, seed + 1)) for _ in range(2)]
+        one, again = (re.sub(r"[0-9.]+m?s on \d+ threads", "", text) for text in said)
+        return one == again and one.count("\n") > 100
 
 
-def replays(binary: str, name: str, what: str, number: int) -> bool:
-    """Whether a failing number goes the same way to the byte, with its whole trace, when it is played again; but for how long it took."""
-    said = [play(binary, name, what, range(number, number + 1)) for _ in range(2)]
-    one, again = (re.sub(r"[0-9.]+m?s on \d+ threads", "", text) for text in said)
-    return one == again and one.count("\n") > 100
+def row(simulator: Simulator, bug: dict, seeds: int, known: set[int]) -> tuple[str, bool]:
+    """What the table says of a bug, and whether it is caught."""
+    found, at, size = {}, 0, 8
+    while len(found) <= STRAY and at < seeds:
+        failures = simulator.failures(bug["name"], range(at, min(at + size, seeds)))
+        found |= {seed: promise for seed, promise in failures.items() if seed not in known}
+        at, size = at + size, size * 2
+    caught = len(found) > STRAY
+    first = min(found, default=0)
+    if caught and not simulator.replays(bug["name"], first):
+        sys.exit(f"{bug['name']}: seed {first} goes another way when it is played again")
+    promises = collections.Counter(found.values()).most_common()
+    by = ", ".join(promise for promise, _ in promises) if caught else f"MISSED {found or ''}"
+    return f"| {bug['name']} | {bug.get('part', 'engine')} | {bug['what']} | {by} | {first + 1 if caught else '-'} |", caught
 
 
-def run(binary: str, name: str, what: str, numbers: range) -> str:
-    """Which promise was broken within these numbers, and by which of them first; empty if none."""
-    said = play(binary, name, what, numbers)
-    first = re.search(rf"^LOCKKEEPER_{what}S=(\d+)\.\.\d+: (.*)", said, re.M)
-    if not first:
-        return ""
-    promise = re.search(r"\bS\d+\b", first[2])
-    if not replays(binary, name, what, int(first[1])):
-        sys.exit(f"{name}: {what.lower()} {first[1]} goes another way when it is played again")
-    return f"{what.lower()} {first[1]}\t{promise[0] if promise else 'convergence'}"
+def note(page: Path, rows: list[str]) -> None:
+    """Replaces the table at the end of a page."""
+    text = page.read_text()
+    page.write_text(text[: text.index(HEAD[0])] + "\n".join(HEAD + rows) + "\n")
 
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seeds", type=int, default=400)
-    options.add_argument("--only")
-    options.add_argument("copy", type=Path)
+    options.add_argument("--only", default="")
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--table", type=Path)
+    options.add_argument("copy", type=Path, nargs="?")
     options = options.parse_args()
     bugs = tomllib.loads((ROOT / "src/simulator/planted/bugs.toml").read_text())["bug"]
-    copy(options.copy)
-    plant(bugs, options.copy)
-    binary = build(options.copy)
-    if found := run(binary, "none", "SEED", range(0, 40)):
-        sys.exit(f"without a bug: {found}")
-    missed = 0
+    files = sources()
+    plant(bugs, files)
+    if not options.copy:
+        return 0
+    write(files, options.copy)
+    simulator = Simulator(build(options.copy), options.threads)
+    known = simulator.failures("none", range(options.seeds))
+    print("without a bug:", ", ".join(f"seed {seed} ({promise})" for seed, promise in known.items()) or "no seed fails", flush=True)
+    only = set(options.only.split(",")) - {""}
+    rows, missed = [], 0
     for bug in bugs:
-        if options.only not in (None, bug["name"]):
+        if only and bug["name"] not in only:
             continue
-        found, at, size = "", 0, 8
-        while not found and at < options.seeds:
-            found = run(binary, bug["name"], "SEED", range(at, min(at + size, options.seeds)))
-            at, size = at + size, size * 4
-        missed += not found
-        print(bug["name"], bug.get("part", "engine"), found or "MISSED", bug["what"], sep="\t", flush=True)
-    print(f"planted={len(bugs)} missed={missed}")
+        line, caught = row(simulator, bug, options.seeds, set(known))
+        missed += not caught
+        rows.append(line)
+        print(line, flush=True)
+    if options.table and not only:
+        note(options.table, rows)
+    print(f"planted={len(rows)} missed={missed}")
     return 1 if missed else 0
 
 

@@ -32,7 +32,7 @@ pub use self::{
     news::Listener,
     object::{Key, Object},
     patch::Patch,
-    rumour::Rumour,
+    rumour::{Rumour, Stall},
     schema::faults,
     selector::{Selector, selects, selects_plain, written},
     server::{Caller, Observer, Part, Preconditions, Propagation, Server, scale},

@@ -1,5 +1,6 @@
 //! One run: a seed, a cluster, the operator's own code, on a virtual clock and one thread.
 
+mod climate;
 mod clock;
 mod many;
 mod operator;
@@ -7,6 +8,7 @@ pub mod shop;
 mod sim;
 mod trace;
 
+use self::climate::Climate;
 pub use self::{
     clock::{BEGINNING, Skew, virtual_clock},
     many::{Failure, many},

@@ -48,6 +48,23 @@ pub trait Actor: Send {
     fn step(&mut self, turn: &mut Turn<'_>) -> Option<Timestamp>;
 }
 
+/// Somebody who takes so long to notice a change, in milliseconds.
+pub struct Tardy(pub Box<dyn Actor>, pub (u64, u64));
+
+impl Actor for Tardy {
+    fn watches(&self) -> &'static [Kind] {
+        self.0.watches()
+    }
+
+    fn reaction(&self) -> (u64, u64) {
+        self.1
+    }
+
+    fn step(&mut self, turn: &mut Turn<'_>) -> Option<Timestamp> {
+        self.0.step(turn)
+    }
+}
+
 /// An actor's turn.
 #[derive(Debug)]
 pub struct Turn<'a> {

@@ -2,9 +2,10 @@
 
 use std::{
     future::{Future, pending, poll_fn},
+    ops::Range,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     task::Poll,
     time::Duration,
@@ -14,7 +15,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Call, Rumour, Status, rumour::Delivery};
+use super::{Call, Kind, Rumour, Stall, Status, rumour::Delivery};
 use crate::check::KNOWN_AFTER;
 
 /// What becomes of a request on its way.
@@ -72,6 +73,10 @@ struct Line {
     /// How much longer news may take on top, in milliseconds: a cache that is behind.
     lag: AtomicU64,
     rumour: Mutex<Rumour>,
+    /// The watches that hear nothing, and when.
+    stall: Mutex<Option<(Stall, Range<Instant>)>>,
+    /// Of a hundred events for people, so many are taken, and not answered.
+    unanswered: AtomicU8,
     guard: Mutex<Option<Guard>>,
     /// How often anything of the process at its end has gone on, and at which time it dies.
     polls: AtomicU64,
@@ -103,6 +108,8 @@ impl Link {
             fault: Mutex::new(None),
             lag: AtomicU64::new(0),
             rumour: Mutex::default(),
+            stall: Mutex::default(),
+            unanswered: AtomicU8::new(0),
             guard: Mutex::new(None),
             polls: AtomicU64::new(0),
             dies_at_poll: AtomicU64::new(u64::MAX),
@@ -167,6 +174,30 @@ impl Link {
     /// From now on news of watches travels like this.
     pub fn set_rumour(&self, rumour: Rumour) {
         *self.0.rumour.lock() = rumour;
+    }
+
+    /// For its time, from then on, these watches hear nothing.
+    pub fn set_stall(&self, after: Duration, stall: Stall) {
+        let from = Instant::now() + after;
+        *self.0.stall.lock() = Some((stall, from..from + stall.lasts));
+    }
+
+    /// Until when a watch of this kind hears nothing, and whether the server has forgotten by then what it has missed.
+    pub(super) fn stalled(&self, kind: Kind) -> Option<(Instant, bool)> {
+        let stall = self.0.stall.lock();
+        let (stall, time) = stall.as_ref().filter(|(_, time)| time.contains(&Instant::now()))?;
+        stall.kind.is_none_or(|of| of == kind).then_some((time.end, stall.forgotten))
+    }
+
+    /// From now on, of a hundred events for people, so many are taken, and the answer is lost.
+    pub fn set_unanswered(&self, part: u8) {
+        self.0.unanswered.store(part, Relaxed);
+    }
+
+    /// Whether the answer to the next event is lost. Where none ever is, no chance is drawn.
+    pub(super) fn loses_answer(&self) -> bool {
+        let part = self.0.unanswered.load(Relaxed);
+        part > 0 && self.0.random.lock().u8(0..100) < part
     }
 
     /// How the next news of a watch arrives.

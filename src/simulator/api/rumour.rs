@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Change;
+use super::{Change, Kind};
 
 /// How badly news travels. Each number is of a hundred deliveries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,17 @@ pub struct Rumour {
     /// Whoever connects anew may come to a replica that is behind by up to so much: it lists how things were, and
     /// catches up within a second.
     pub old: Duration,
+}
+
+/// Watches hear nothing for a time: their connections stand, and nobody says anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// Those of one kind, or all.
+    pub kind: Option<Kind>,
+    /// How long.
+    pub lasts: Duration,
+    /// Whether the server has forgotten meanwhile what has happened: whoever watches has to list again, and is told of no deletion.
+    pub forgotten: bool,
 }
 
 /// How news arrives.

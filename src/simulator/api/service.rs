@@ -102,7 +102,12 @@ impl Service {
             self.note(parts.method.as_str(), parts.uri.path(), &body, 200, b"");
             reply(200, found.to_string())
         } else if parts.uri.path().starts_with("/apis/events.k8s.io/") {
-            self.event(&body)
+            let answer = self.event(&body);
+            if self.link.loses_answer() {
+                sleep(EVENT_PATIENCE).await;
+                return Err(timed_out());
+            }
+            answer
         } else {
             let method = parts.method.as_str().to_owned();
             match Call::read(&parts, &body) {
@@ -141,7 +146,7 @@ impl Service {
                     self.answer(method, call, body);
                 }
                 sleep(after).await;
-                Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time").into())
+                Err(timed_out())
             }
             Disposition::Cut if matches!(call.verb, Verb::Watch { .. }) => {
                 self.answer(method, call, body);
@@ -265,6 +270,9 @@ impl Service {
     }
 }
 
+/// How long a client waits for the answer to an event.
+const EVENT_PATIENCE: Duration = Duration::from_secs(5);
+
 enum Done {
     Object(u16, Bytes),
     Stream(Answer),
@@ -272,6 +280,10 @@ enum Done {
 
 fn reset() -> BoxError {
     std::io::Error::new(std::io::ErrorKind::ConnectionReset, "connection reset").into()
+}
+
+fn timed_out() -> BoxError {
+    std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time").into()
 }
 
 fn never(infallible: Infallible) -> BoxError {

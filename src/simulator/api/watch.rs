@@ -148,6 +148,15 @@ impl Watching {
             if self.behind > Instant::now() {
                 sleep_until(self.behind).await;
             }
+            if let Some((until, forgotten)) = self.link.stalled(self.scope.key.kind) {
+                sleep_until(until).await;
+                if forgotten {
+                    let now = self.shared.lock().store().version();
+                    self.over = Some(End::Closed);
+                    self.ready.push_back(gone(&Status::expired(self.at, now)));
+                    continue;
+                }
+            }
             self.gather();
             if self.over == Some(End::Broken) {
                 continue;

@@ -46,7 +46,8 @@ impl Checker for TwoActive {
     }
 
     fn check(&mut self, scene: &Scene<'_>) -> Option<String> {
-        if scene.change.key.kind != Kind::ReplicaSet || scene.author != Author::Operator {
+        // Without an active one, as after somebody has deleted it, the controller scales the history up before the operator hears of that.
+        if scene.change.key.kind != Kind::ReplicaSet || scene.author != Author::Operator || scene.memory.hurt {
             return None;
         }
         let (before, after) = (scene.was.active(), scene.is.active());

@@ -38,6 +38,23 @@ pub fn deployment(tag: &str, replicas: u32) -> Value {
     })
 }
 
+/// A ReplicaSet of an earlier version, which the Deployment's controller takes into the history.
+pub fn history(tag: &str) -> Value {
+    let labels = json!({"app": NAME, "pod-template-hash": "5d8f7c9b6d"});
+    json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet",
+        "metadata": {
+            "name": format!("{NAME}-5d8f7c9b6d"), "namespace": NAMESPACE, "labels": labels,
+            "annotations": {"deployment.kubernetes.io/revision": "1"},
+        },
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": deployment(tag, 0)["spec"]["template"]["spec"]},
+        },
+    })
+}
+
 /// The Service.
 pub fn service() -> Value {
     json!({

@@ -11,14 +11,17 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    BEGINNING, Leads, Operator, PLATFORM, Setup, SharedTrace, Skew, Trace, Writer, rendered_policies, virtual_clock,
+    BEGINNING, Climate, Leads, Operator, PLATFORM, Setup, SharedTrace, Skew, Trace, Writer, rendered_policies,
+    virtual_clock,
 };
 use crate::{
-    api::{Call, Caller, Disposition, Fault, Kind, Link, Rumour, Server, Shared, Snapshot, User, object::namespace},
+    api::{
+        Call, Caller, Disposition, Fault, Kind, Link, Rumour, Server, Shared, Snapshot, Stall, User, object::namespace,
+    },
     check::{KNOWN_AFTER, PATIENCE, Report, Violation, Witness},
     world::{
         self, Actor, DeploymentController, EndpointController, GarbageCollector, Gateway, InForce, Kubelet,
-        ReplicaSetController, Source, Truth,
+        ReplicaSetController, Source, Tardy, Truth,
     },
 };
 
@@ -44,6 +47,8 @@ pub struct Plot {
     pub patience: Duration,
     /// How long a message to the API server takes, in milliseconds.
     pub latency: (u64, u64),
+    /// How long the controllers of Deployments, ReplicaSets and endpoints take to notice a change, in milliseconds.
+    pub notices_after: (u64, u64),
     /// How long the gateway takes to accept a route, in milliseconds.
     pub accepts_after: (u64, u64),
     /// How long its data planes take from then on; within the operator's settle time of 2 s, in milliseconds.
@@ -66,6 +71,7 @@ impl Plot {
             known_after: KNOWN_AFTER,
             patience: PATIENCE,
             latency: (0, 4),
+            notices_after: (1, 20),
             accepts_after: (20, 1500),
             settles_after: (0, 1900),
             gateways: None,
@@ -101,6 +107,7 @@ pub struct Sim {
     prometheus: Endpoint,
     latency: (u64, u64),
     fault: Option<Box<dyn Fault>>,
+    climate: Climate,
     dies_at_poll: Option<u64>,
     in_force: InForce,
     skew: Skew,
@@ -136,6 +143,7 @@ impl Sim {
             known_after,
             patience,
             latency,
+            notices_after,
             accepts_after,
             settles_after,
             gateways,
@@ -151,10 +159,10 @@ impl Sim {
         let shared = Shared::new(server, virtual_clock(begins), trace, fastrand::Rng::with_seed(seed));
         install(&shared, objects)?;
         let mut everybody: Vec<Box<dyn Actor>> = vec![
-            Box::new(DeploymentController::default()),
-            Box::new(ReplicaSetController::default()),
+            Box::new(Tardy(Box::new(DeploymentController::default()), notices_after)),
+            Box::new(Tardy(Box::new(ReplicaSetController::default()), notices_after)),
             Box::new(Kubelet::default()),
-            Box::new(EndpointController::default()),
+            Box::new(Tardy(Box::new(EndpointController::default()), notices_after)),
             Box::new(GarbageCollector::default()),
             Box::new(gateway),
         ];
@@ -169,6 +177,7 @@ impl Sim {
             prometheus,
             latency,
             fault: None,
+            climate: Climate::default(),
             dies_at_poll: None,
             in_force,
             skew,
@@ -192,27 +201,51 @@ impl Sim {
         self.fault = Some(Box::new(fault));
     }
 
-    /// From now on every request of the operators that run arrives.
+    /// What operators meet, those meet, too, that take the place of one that has died, with these faults.
+    pub fn lasts(&mut self, faults: Option<impl FnMut() -> Box<dyn Fault> + 'static>) {
+        self.climate.last(faults);
+    }
+
+    /// From now on every request of the operators arrives.
     pub fn calm(&mut self) {
         self.fault = None;
+        self.climate = Climate::default();
         for operator in self.operators.iter().flatten() {
             operator.link().set_fault(Box::new(|_: &Call, _: u64, _: u64| Disposition::Pass));
             operator.link().set_lag(Duration::ZERO);
             operator.link().set_rumour(Rumour::default());
+            operator.link().set_unanswered(0);
         }
     }
 
-    /// The caches of the operators that run are behind by up to so much from now on.
-    pub fn lag(&self, most: Duration) {
+    /// The caches of the operators are behind by up to so much from now on.
+    pub fn lag(&mut self, most: Duration) {
+        self.climate.lag = most;
         for operator in self.operators.iter().flatten() {
             operator.link().set_lag(most);
         }
     }
 
-    /// News of watches travels like this to the operators that run, from now on.
-    pub fn rumour(&self, rumour: Rumour) {
+    /// News of watches travels like this to the operators, from now on.
+    pub fn rumour(&mut self, rumour: Rumour) {
+        self.climate.rumour = rumour;
         for operator in self.operators.iter().flatten() {
             operator.link().set_rumour(rumour);
+        }
+    }
+
+    /// For its time, from then on, these watches of the operators that run hear nothing.
+    pub fn stall(&self, after: Duration, stall: Stall) {
+        for operator in self.operators.iter().flatten() {
+            operator.link().set_stall(after, stall);
+        }
+    }
+
+    /// Of a hundred events that the operators send from now on, so many are taken, and the answer is lost.
+    pub fn unanswered(&mut self, part: u8) {
+        self.climate.unanswered = part;
+        for operator in self.operators.iter().flatten() {
+            operator.link().set_unanswered(part);
         }
     }
 
@@ -243,6 +276,7 @@ impl Sim {
         if let Some(poll) = self.dies_at_poll.take() {
             link.die_at_poll(poll);
         }
+        self.climate.over(&link);
         let (report, shared) = (self.report.clone(), self.shared.clone());
         link.set_guard(Box::new(move |call| {
             if let Some(what) = crate::check::unguarded(call) {
@@ -261,6 +295,25 @@ impl Sim {
         if let Some(operator) = self.operators.get_mut(number).and_then(Option::take) {
             operator.kill();
         }
+    }
+
+    /// An operator dies, if it still runs, and another takes its place.
+    ///
+    /// # Errors
+    /// If the policies of this build cannot be read.
+    pub fn replace(&mut self, number: usize) -> Result<(), TextError> {
+        let place = self.operator(number).map(Operator::place);
+        self.kill(number);
+        self.fault = self.climate.fault().or(self.fault.take());
+        if let Some((leads, clock)) = place {
+            self.start_as(leads, clock)?;
+        }
+        Ok(())
+    }
+
+    /// The operators that run, by number.
+    pub fn running(&self) -> Vec<usize> {
+        (0..self.operators.len()).filter(|number| self.operator(*number).is_some()).collect()
     }
 
     /// An operator that runs.
@@ -305,13 +358,7 @@ impl Sim {
                 .collect();
             tokio::select! {
                 biased;
-                Some(number) = dying.next() => {
-                    let place = self.operator(number).map(Operator::place);
-                    self.kill(number);
-                    if let Some((leads, clock)) = place {
-                        self.start_as(leads, clock)?;
-                    }
-                }
+                Some(number) = dying.next() => self.replace(number)?,
                 () = changed.changed() => {}
                 () = sleep_until(end) => return Err(Late { what: what.into(), at: self.now() }.into()),
             }

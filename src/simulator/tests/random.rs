@@ -153,7 +153,7 @@ type Play = fn(u64, bool) -> Result;
 const PLOTS: [(&str, Play, usize); 2] = [("random", play, 7), ("pair", pair, 3)];
 
 /// Seeds that have found faults of our own code, and what they found. What random.rs draws, and in which order, must stay as it is, or they
-/// mean nothing any more: new acts and faults belong into storm.rs.
+/// mean nothing any more: new acts and faults belong into a plot of their own, as sim/swell.rs is.
 const FOUND: &str = include_str!("found.tsv");
 
 #[test]

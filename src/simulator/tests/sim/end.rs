@@ -8,7 +8,7 @@ use lockkeeper_simulator::{
         object::{list, name, text},
     },
     check::{KNOWN_AFTER, Traffic, Work},
-    run::{Sim, shop},
+    run::{Sim, Told as Event, shop},
 };
 use serde_json::{Value, json};
 
@@ -183,11 +183,16 @@ pub fn untrue(sim: &Sim, two: bool) -> Vec<String> {
     let told = sim.shared.trace().events().to_vec();
     let mut untrue = Vec::new();
     for phase in ["RolledBack", "Aborted", "Rejected"] {
-        // Whoever asks for the version before in the spec is back at rest.
-        let enters = |before: &Value, now: &Value| {
-            (now["phase"] == phase && before["phase"] != phase)
-                || (phase == "RolledBack" && before["phase"] == "RollingBack" && now["phase"] == "Stable")
+        // Where the spec has returned to the version before, a way back ends at rest, and at once where there are no pods.
+        let rests = |before: &Value, now: &Value| {
+            let returns =
+                text(&before["phase"]) == "Stable" && before["stable"]["revision"] != now["stable"]["revision"];
+            let ended =
+                before["phase"] == "RollingBack" && (phase == "RolledBack" || before["goingBack"]["cause"] == phase);
+            now["phase"] == "Stable" && (ended || (phase == "RolledBack" && returns))
         };
+        let enters =
+            |before: &Value, now: &Value| (now["phase"] == phase && before["phase"] != phase) || rests(before, now);
         let pairs = statuses.windows(2).filter(|pair| enters(&pair[0].1, &pair[1].1));
         let times: Vec<jiff::Timestamp> = pairs.map(|pair| pair[1].0).collect();
         let events = told.iter().filter(|event| event.about == shop::NAME && event.reason == phase);
@@ -197,6 +202,7 @@ pub fn untrue(sim: &Sim, two: bool) -> Vec<String> {
             }
         }
     }
+    untrue.extend(if two { Vec::new() } else { told_again(&statuses, &told) });
     for event in told.iter().filter(|event| event.about == shop::NAME && event.reason == "Promoted") {
         let mut before = statuses.iter().filter(|(at, _)| *at <= event.at);
         let so =
@@ -229,6 +235,21 @@ pub fn unserved(sim: &Sim) -> Vec<String> {
         Some(format!("S14: {}: requests to {service} reach no pod", work.title()))
     });
     starved.collect()
+}
+
+/// S11: what people were told more often than it has happened.
+fn told_again(statuses: &[(jiff::Timestamp, Value)], told: &[Event]) -> Vec<String> {
+    let count = |reason: &str, happens: &dyn Fn(&Value, &Value) -> bool| {
+        let happened = statuses.windows(2).filter(|pair| happens(&pair[0].1, &pair[1].1)).count();
+        let told = told.iter().filter(|event| event.about == shop::NAME && event.reason == reason).count();
+        (told > happened).then(|| format!("S11: told {told} times of {reason}, and it was so {happened} times"))
+    };
+    let starts = |before: &Value, now: &Value| {
+        let way = |status: &Value| ["started", "from", "cause"].map(|part| status["goingBack"][part].clone());
+        !now["goingBack"].is_null() && way(before) != way(now)
+    };
+    let takes_over = |before: &Value, now: &Value| before["stable"]["revision"] != now["stable"]["revision"];
+    count("RollingBack", &starts).into_iter().chain(count("Promoted", &takes_over)).collect()
 }
 
 /// The most writes until everything has ended, once nothing strikes any more: two whole releases for each Release that there is.

@@ -1,6 +1,7 @@
 //! Many seeds, each a whole release in random weather, and many plans, each one fault at one request of a calm release.
 //!
 //! Gales are storms with more of everything (see gale.rs): `LOCKKEEPER_GALES=from..to`; they count as seeds, too.
+//! Swells are storms with more about operators and watches (see swell.rs): `LOCKKEEPER_SWELLS=from..to`; they count as seeds, too.
 //! `LOCKKEEPER_SEEDS=from..to` and `LOCKKEEPER_PLANS=from..to` say which, `LOCKKEEPER_THREADS` on how many threads (2). Of two releases every request
 //! meets every fault: all of them with `LOCKKEEPER_SIM_ALL`, else each 41st; `LOCKKEEPER_WHOLE=from..to` are those to look at. One seed or plan alone
 //! is told with its trace. `traces` is one digest of all that has happened in the runs: equal code gives an equal one. The last line is `plans=N seeds=N failures=N`.
@@ -16,6 +17,7 @@ mod gone;
 mod plan;
 mod sky;
 mod storm;
+mod swell;
 
 use std::{
     collections::BTreeMap,
@@ -97,20 +99,25 @@ fn found(plot: &str) -> impl Iterator<Item = u64> {
 fn main() -> ExitCode {
     let (seeds, plans) = (range("LOCKKEEPER_SEEDS", "0..100"), range("LOCKKEEPER_PLANS", "0..100"));
     // Whoever names seeds means just these.
-    let gales =
-        range("LOCKKEEPER_GALES", if std::env::var_os("LOCKKEEPER_SEEDS").is_some() { "0..0" } else { "0..50" });
+    let only = std::env::var_os("LOCKKEEPER_SEEDS").is_some();
+    let [gales, swells] =
+        ["LOCKKEEPER_GALES", "LOCKKEEPER_SWELLS"].map(|name| range(name, if only { "0..0" } else { "0..50" }));
     let threads = std::env::var("LOCKKEEPER_THREADS").map_or(2, |threads| threads.parse().unwrap());
     let (summary, started) = (Mutex::new(Summary::default()), Instant::now());
     let count = |range: &Range<u64>| range.end.saturating_sub(range.start);
-    let (many_seeds, many_plans) = (count(&seeds) + count(&gales), count(&plans));
+    let (many_seeds, many_plans) = (count(&seeds) + count(&gales) + count(&swells), count(&plans));
     let mut failures = all("SEEDS", seeds, threads, &summary, storm::play);
     failures.extend(all("GALES", gales, threads, &summary, storm::gale));
+    failures.extend(all("SWELLS", swells, threads, &summary, storm::swell));
     if many_seeds > 1 {
         for seed in found("storm") {
             failures.extend(all("SEEDS", seed..seed + 1, threads, &summary, |seed, _| storm::play(seed, false)));
         }
         for seed in found("gale") {
             failures.extend(all("GALES", seed..seed + 1, threads, &summary, |seed, _| storm::gale(seed, false)));
+        }
+        for seed in found("swell") {
+            failures.extend(all("SWELLS", seed..seed + 1, threads, &summary, |seed, _| storm::swell(seed, false)));
         }
     }
     let calm = plan::Calm::default();

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use lockkeeper_adapters::metric::{NoData, Sample};
 use lockkeeper_simulator::{
     api::{
-        Call, Disposition, Key, Kind, Object, Rumour, Snapshot,
+        Call, Disposition, Fault, Key, Kind, Object, Rumour, Snapshot,
         object::{list, name, text},
     },
     run::{Plot, Sim, shop},
@@ -28,6 +28,7 @@ use crate::{
     end,
     gale::Gale,
     sky::{self, Sky},
+    swell::{self, Swell},
 };
 
 /// How long it storms.
@@ -99,11 +100,13 @@ impl Helpers {
         let own = Key::new(Kind::Release, shop::NAMESPACE, name(object));
         let status = &object["status"];
         let revision = text(&status["candidate"]["revision"]);
+        // An attempt that is made again asks again.
+        let spent = list(&status["decisions"]).iter().filter(|decision| decision["spent"] == true).count();
         let closed =
             list(&status["gates"]).iter().filter(|gate| gate["kind"] == "Approval" && gate["state"] == "Closed");
         for gate in closed.map(|gate| text(&gate["name"])) {
             for who in ["ada", "otto"] {
-                if self.done.insert(format!("{own} {who} {gate} {revision}")) {
+                if self.done.insert(format!("{own} {who} {gate} {revision} {spent}")) {
                     people::decide(who, &own, "Approve", Some(gate))(turn);
                 }
             }
@@ -138,11 +141,7 @@ fn objects(weather: &Weather, begins: Timestamp) -> Vec<Value> {
     }
     let mut objects = vec![shop::deployment("1.0.0", 4), shop::service(), shop::route(), policy, release];
     if weather.frozen {
-        let time = |after: u64| (begins + Duration::from_secs(after)).to_string().trim_end_matches('Z').to_owned();
-        objects.push(json!({
-            "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "DeploymentWindow", "metadata": {"name": "freeze", "namespace": shop::NAMESPACE},
-            "spec": {"action": "Freeze", "reason": "a storm", "schedule": {"from": time(20), "until": time(120), "timeZone": "UTC"}},
-        }));
+        objects.push(swell::freeze("freeze", begins, (20, 120)));
     }
     objects
 }
@@ -150,7 +149,7 @@ fn objects(weather: &Weather, begins: Timestamp) -> Vec<Value> {
 fn plan(
     seed: u64,
     lines: bool,
-    (weather, sky): (&Weather, &Sky),
+    (weather, sky, swell): (&Weather, &Sky, &Swell),
     random: &mut fastrand::Rng,
     storms: &Arc<AtomicBool>,
 ) -> Plot {
@@ -190,52 +189,72 @@ fn plan(
         sky::flapping(sky::told(objects, query, babble, &noise), flaps, &noise)
     });
     sky.over(&mut plot, seed);
+    swell.over(&mut plot);
     plot
+}
+
+/// One of so many requests meets trouble.
+fn trouble(mut chance: fastrand::Rng, rarely: u32) -> impl Fault {
+    move |call: &Call, _: u64, _: u64| {
+        if chance.u32(0..rarely) > 0 {
+            return Disposition::Pass;
+        }
+        act::fault(chance.u64(0..act::FAULTS), call, Duration::from_millis(chance.u64(1..30_000)))
+    }
 }
 
 /// Plays a seed.
 pub fn play(seed: u64, lines: bool) -> std::result::Result<Told, String> {
-    play_with(seed, &Gale::none(), lines)
+    play_with(seed, (&Gale::none(), &Swell::default()), lines)
 }
 
 /// Plays a seed with more of everything. Its storm is one that no seed of [`play`] has.
 pub fn gale(seed: u64, lines: bool) -> std::result::Result<Told, String> {
-    play_with(seed | 1 << 40, &Gale::new(seed), lines)
+    play_with(seed | 1 << 40, (&Gale::new(seed), &Swell::default()), lines)
 }
 
-fn play_with(seed: u64, gale: &Gale, lines: bool) -> std::result::Result<Told, String> {
+/// Plays a seed with more about operators and watches. Its storm is one that no seed of [`play`] has.
+pub fn swell(seed: u64, lines: bool) -> std::result::Result<Told, String> {
+    play_with(seed | 1 << 41, (&Gale::none(), &Swell::new(seed)), lines)
+}
+
+fn play_with(seed: u64, (gale, swell): (&Gale, &Swell), lines: bool) -> std::result::Result<Told, String> {
     let mut random = fastrand::Rng::with_seed(seed ^ 0x0005_7042);
     let weather = Weather::new(&mut random);
     let storms = Arc::new(AtomicBool::new(true));
     let sky = Sky::new(seed);
-    let mut plot = plan(seed, lines, (&weather, &sky), &mut random, &storms);
+    let mut plot = plan(seed, lines, (&weather, &sky, swell), &mut random, &storms);
     gale.over(&mut plot);
     let skew = plot.skew.clone();
     let played = Sim::play(plot, async |sim: &mut Sim| {
-        let (mut chance, rarely) = (random.fork(), weather.rarely);
+        let rarely = weather.rarely;
         if rarely > 0 {
-            sim.next_fault(move |call: &Call, _: u64, _: u64| {
-                if chance.u32(0..rarely) > 0 {
-                    return Disposition::Pass;
-                }
-                act::fault(chance.u64(0..act::FAULTS), call, Duration::from_millis(chance.u64(1..30_000)))
-            });
+            sim.next_fault(trouble(random.fork(), rarely));
+        }
+        if swell.lasts {
+            let mut later = fastrand::Rng::with_seed(seed ^ 0x006c_6174_6572);
+            sim.lasts((rarely > 0).then_some(move || Box::new(trouble(later.fork(), rarely)) as Box<dyn Fault>));
         }
         sim.start()?;
         let second = if weather.two { Some(sim.start()?) } else { None };
         sim.lag(weather.lag);
         // As above, and so of two the caches are told as usual.
-        sim.rumour(if weather.two { Rumour::default() } else { sky.rumour });
-        match gale.away {
-            None => sim.pass(STORM).await?,
-            Some((after, away)) => {
-                sim.pass(after).await?;
-                sim.kill(0);
-                sim.pass(away).await?;
-                sim.start()?;
-                sim.pass(STORM.saturating_sub(after + away)).await?;
+        sim.rumour(if weather.two { Rumour::default() } else { swell.rumour(sky.rumour) });
+        sim.unanswered(swell.unanswered);
+        let over = tokio::time::Instant::now() + STORM;
+        if !weather.two {
+            if let Some((after, stall)) = swell.stall {
+                sim.stall(after, stall);
             }
+            swell.kill(sim, STORM).await?;
         }
+        if let Some((after, away)) = gale.away {
+            sim.pass(after).await?;
+            sim.kill(0);
+            sim.pass(away).await?;
+            sim.start()?;
+        }
+        sim.pass(over.saturating_duration_since(tokio::time::Instant::now())).await?;
         storms.store(false, Relaxed);
         // From here on nothing strikes any more, and the clock is right again.
         sim.calm();
@@ -290,7 +309,7 @@ fn play_with(seed: u64, gale: &Gale, lines: bool) -> std::result::Result<Told, S
         }
         let status = release(&objects)["status"].clone();
         let trace = if lines { end::whole(sim) } else { String::new() };
-        let told = format!("{} ({})\n  {weather:?} {sky:?} {gale:?}", wrong.join("\n  "), status["message"]);
+        let told = format!("{} ({})\n  {weather:?} {sky:?} {gale:?} {swell:?}", wrong.join("\n  "), status["message"]);
         Err(format!("{told}\n{trace}").into())
     });
     played.map_err(|error| error.to_string())
