@@ -6,9 +6,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::Result;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use lockkeeper_e2e::{Cluster, Fixture, Installation, Load, MutatingPolicies, Operator, Options, Traffic, User};
 use lockkeeper_simulator::api::Kind;
+use lockkeeper_simulator::api::object::text;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -123,6 +125,7 @@ impl<'a> Real<'a> {
                 let stored = state::of(&self.stored(namespace).await?, names);
                 if stored == facts || Instant::now() >= limit {
                     self.parted.fetch_or(!equal, Relaxed);
+                    self.outlast_the_second(namespace).await;
                     return Ok(stored);
                 }
                 (facts, since) = (stored, Instant::now());
@@ -130,6 +133,17 @@ impl<'a> Real<'a> {
             }
             // Late is no error: then it is quiet.
             news = timeout_at(until, changed.changed()).await.is_ok();
+        }
+    }
+    /// Ages count in seconds, and controllers take the older or the younger of two, or go by names: what is made next is to be younger than
+    /// all that there is, as in the model.
+    async fn outlast_the_second(&self, namespace: &str) {
+        let objects = self.stage.mirror.within(namespace);
+        let created = objects.iter().map(|(_, object)| text(&object["metadata"]["creationTimestamp"]));
+        if let Some(youngest) = created.filter_map(|time| time.parse::<Timestamp>().ok()).max() {
+            let over = youngest + SignedDuration::from_secs(1);
+            // In the past it is not waited for.
+            sleep(Duration::try_from(over.duration_since(Timestamp::now())).unwrap_or_default()).await;
         }
     }
 }
