@@ -297,10 +297,11 @@ impl<'a> Scene<'a> {
         controlled && self.replica_set(&candidate.hash).is_none()
     }
 
-    /// The candidate's ReplicaSet, from the Deployment's template, without pods yet.
-    fn create_candidate(&self, candidate: &WorkloadRevision) -> Write {
+    /// The candidate's ReplicaSet, from the Deployment's template.
+    fn create_candidate(&self, candidate: &WorkloadRevision, replicas: u32) -> Write {
         let (deployment, role) = (self.deployment, Some(Role::Candidate));
-        write::create_replica_set(&self.plan.name, deployment, &candidate.hash, deployment.template.value(), 0, role)
+        let template = deployment.template.value();
+        write::create_replica_set(&self.plan.name, deployment, &candidate.hash, template, replicas, role)
     }
 
     /// Makes a ReplicaSet that somebody has deleted again: under the Deployment's control, unless that controls another, which it

@@ -84,7 +84,7 @@ fn missing(scene: &Scene<'_>, live: &WorkloadRevision) -> Round {
     }
     let unsaved = scene.view.saved.iter().all(|saved| saved.hash != live.hash);
     if unsaved && scene.deployment.version_digest() == live.digest {
-        return Round::write([scene.create_candidate(live)]);
+        return Round::write([scene.create_candidate(live, scene.deployment.replicas)]);
     }
     let mut round = scene.recreate(live);
     let other = scene.view.replica_sets.iter().find(|rs| rs.hash != live.hash && rs.available > 0);

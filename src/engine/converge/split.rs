@@ -31,10 +31,11 @@ pub fn split(
     let Some(old) = scene.replica_set(&stable.hash) else { return without_stable(scene, stable, candidate) };
     let mut writes = Vec::new();
     writes.extend(scene.save(old));
-    let new = match candidate_set(scene, old, candidate) {
+    let asked = target.replicas(scene.deployment.replicas, scene.work.routed());
+    let new = match candidate_set(scene, old, candidate, if shut { 0 } else { asked }) {
         Ok(new) => new,
         Err(mut round) => {
-            // The other preparations do not depend on it.
+            // The other preparations do not depend on it: they come first, since its pods come with it.
             round.writes.splice(0..0, writes.into_iter().chain(prepare(scene, old, candidate, target)));
             return round;
         }
@@ -46,11 +47,12 @@ pub fn split(
     shift(scene, old, new, target, shut)
 }
 
-/// The candidate's ReplicaSet, or the round that makes or borrows it.
+/// The candidate's ReplicaSet, or the round that makes it with so many pods, or borrows it.
 fn candidate_set<'a>(
     scene: &Scene<'a>,
     old: &ReplicaSetView,
     candidate: &WorkloadRevision,
+    replicas: u32,
 ) -> Result<&'a ReplicaSetView, Round> {
     let deployment = scene.deployment;
     match scene.replica_set(&candidate.hash) {
@@ -69,7 +71,7 @@ fn candidate_set<'a>(
             new.name
         ))),
         Some(new) => Ok(new),
-        None => Err(Round::write([scene.create_candidate(candidate)])),
+        None => Err(Round::write([scene.create_candidate(candidate, replicas)])),
     }
 }
 

@@ -42,8 +42,9 @@ fn the_status_is_published_before_the_first_write_of_a_phase() {
     };
     assert!(at("status Progressing step 1/2") < at("add finalizer"));
     assert!(at("add finalizer") < at("create candidate"));
-    assert!(at("pin to") < at("scale to 1"), "a pod must not get ready behind an unpinned Service");
-    assert!(at("scale to 1") < at("set weight 10"));
+    assert!(at("pin to") < at("create candidate"), "a pod must not get ready behind an unpinned Service");
+    assert!(at("create candidate") < at("set weight 10"));
+    assert!(!lab.log.iter().any(|line| line.contains("scale to")), "it comes with its pods: {}", lab.tail());
 }
 
 #[test]

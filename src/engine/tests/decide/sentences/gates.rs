@@ -1,6 +1,7 @@
 //! Gates: asked before every increase, never before a decrease.
 
 use lockkeeper_api::{decision::Verdict, release::Phase};
+use lockkeeper_engine::write::Kind;
 use serde_json::{Value, json};
 
 use super::{asked, at_10_percent, at_rest, closed_gates, expect, refused, share, version};
@@ -185,6 +186,24 @@ fn a_gate_that_closes_while_pods_start_keeps_the_weight_where_it_is() {
         lab.run(2);
         assert_eq!((lab.phase(), share(&lab)), (Phase::Paused, 50), "{open:?}\n{}", lab.tail());
     }
+}
+
+#[test]
+fn a_candidate_that_is_made_again_behind_a_closed_gate_has_no_pods_until_it_opens() {
+    let mut lab = at_rest(json!([{"setWeight": 50}, {"pause": {}}]), json!({}));
+    lab.happen(&Happening::Version("2-slow"));
+    lab.run(1);
+    let candidate = format!("web-{}", lab.status().candidate.as_ref().unwrap().workloads[0].hash);
+    let pods = |lab: &Lab| lab.cluster.get(Kind::ReplicaSet, &candidate).unwrap()["spec"]["replicas"].clone();
+    let asked = pods(&lab);
+    assert_ne!(asked, json!(0), "it comes with its pods");
+    lab.happen(&Happening::Freeze(true));
+    lab.cluster.delete(Kind::ReplicaSet, &candidate);
+    lab.run(2);
+    assert_eq!(pods(&lab), json!(0), "{}", lab.tail());
+    lab.happen(&Happening::Freeze(false));
+    lab.run(1);
+    assert_eq!(pods(&lab), asked, "{}", lab.tail());
 }
 
 #[test]
