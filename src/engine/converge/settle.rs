@@ -335,7 +335,7 @@ fn clean_up(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView
     for rs in left.filter(|rs| !asleep || rs.role != Some(Role::History)) {
         let kept = old.is_some_and(|old| old.hash == rs.hash) && keep != Keep::Gone;
         if !kept {
-            retire(scene, rs, &mut round);
+            retire(scene, rs, new, &mut round);
         } else if keep == Keep::Full {
             let wanted = if scene.services().is_some() { scene.deployment.replicas } else { 0 };
             round.writes.extend((rs.replicas < wanted).then(|| write::scale(rs, wanted)));
@@ -362,12 +362,15 @@ fn clean_up(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView
 }
 
 /// Lets a ReplicaSet that is no longer needed go.
-fn retire(scene: &Scene<'_>, rs: &ReplicaSetView, round: &mut Round) {
+fn retire(scene: &Scene<'_>, rs: &ReplicaSetView, live: &ReplicaSetView, round: &mut Round) {
     let twin = scene.view.replica_sets.iter().any(|o| o.controlled && o.digest == rs.digest);
     let was_stable = rs.borrowed || rs.role != Some(Role::Candidate);
     if was_stable && !twin {
         let emptied = (rs.replicas > 0).then_some(0);
-        round.writes.push(write::attach(scene.deployment, rs, emptied).resting_on(scene.traffic()));
+        // If the live version has no pods by now, a Deployment with another template would give the next ones to this one.
+        let awake = (scene.deployment.version_digest() != live.version).then(|| Seen::replica_set(live));
+        let attach = write::attach(scene.deployment, rs, emptied);
+        round.writes.push(attach.resting_on(scene.traffic().chain(awake)));
     } else if rs.replicas > 0 {
         round.writes.push(scene.shrink(rs, 0));
     } else if rs.existing > 0 {

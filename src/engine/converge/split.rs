@@ -7,7 +7,7 @@ use crate::{
     plan::Target,
     revision::images_to_set,
     world::{ReplicaSetView, Role},
-    write::{self, Write},
+    write::{self, Seen, Write},
 };
 
 /// One round towards the candidate beside the stable version, at the target's scale and weight; while it is `shut`, neither grows.
@@ -135,6 +135,11 @@ fn shift(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, target: 
     let mut round = Round::default();
     if share > 0 || most > 0 {
         round.writes = scene.weigh(Some(share));
+    }
+    if share > most {
+        // Its endpoints are those of the Service that was seen: one that has been made again since may have none yet.
+        let seen: Vec<_> = canary.map(Seen::service).into_iter().collect();
+        round.writes = round.writes.into_iter().map(|write| write.resting_on(seen.clone())).collect();
     }
     if new.replicas < wanted {
         round.writes.push(write::scale(new, wanted));

@@ -26,9 +26,11 @@ impl Checker for Killed {
         let hash = before["metadata"]["labels"][POD_TEMPLATE_HASH].as_str()?;
         let set = crate::api::object::controller(before).map_or("", |set| crate::api::object::text(&set["name"]));
         let earlier = scene.memory.shrunk.as_ref();
-        // What was decided before the promotion or the rollback began: a ReplicaSet's controller ends pods a moment after the write that made it
-        // smaller, and by then a person may have asked for the version that was to shrink.
-        let turned = promoting == Some(hash) || work.phase() == "RollingBack";
+        // What was decided before the promotion or the rollback began, or before the first version was known to run: a ReplicaSet's
+        // controller ends pods a moment after the write that made it smaller, and by then a person may have asked for the version that was
+        // to shrink.
+        let first = earlier.zip(scene.memory.named).is_some_and(|((_, at), named)| *at < named);
+        let turned = promoting == Some(hash) || work.phase() == "RollingBack" || first;
         if turned && earlier.is_some_and(|(name, at)| name == set && change.at < *at + scene.memory.known_after) {
             return None;
         }

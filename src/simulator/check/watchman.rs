@@ -27,6 +27,8 @@ pub struct Memory {
     pub disturbed: Option<Timestamp>,
     /// The ReplicaSet that was last made smaller before a rollback, or its own promotion, began, and when: its pods go a moment later.
     pub shrunk: Option<(String, Timestamp)>,
+    /// When a first version was named stable: whoever has not heard of it yet may still let another take its place natively.
+    pub named: Option<Timestamp>,
     /// When others have last changed the Release, a window or a policy.
     pub changed: Option<Timestamp>,
 }
@@ -61,6 +63,9 @@ impl Watchman {
         let fresh = || Memory { known_after, ..Memory::default() };
         let memory = self.memories.entry(release.clone()).or_insert_with(fresh);
         if change.key == *release {
+            if memory.named.is_none() && !change.object["status"]["stable"].is_null() {
+                memory.named = Some(change.at);
+            }
             for part in ["stable", "candidate", "previous"] {
                 let revision = &change.object["status"][part];
                 if let Some(name) = revision["revision"].as_str().filter(|name| !memory.revisions.contains_key(*name)) {

@@ -72,6 +72,30 @@ fn what_hands_over_rests_on_the_version_that_is_left_and_a_service_changes_over_
 }
 
 #[test]
+fn what_went_back_is_given_to_a_deployment_with_its_template_only_beside_the_version_that_was_seen_to_run() {
+    let mut lab = asked(json!([{"setWeight": 10}]), json!({}));
+    lab.run(5);
+    expect(&lab, Phase::Stable, "version 2 runs");
+    let live = |lab: &Lab| format!("web-{}", lab.status().stable.as_ref().unwrap().workloads[0].hash);
+    let left = live(&lab);
+    lab.decide(Verdict::Rollback, None, "olga");
+    lab.run(30);
+    let retired = lab.done.iter().rfind(|write| write.name == left && write.purpose == "give to the Deployment");
+    let live = live(&lab);
+    assert_ne!(live, left, "{}", lab.tail());
+    assert_eq!(rests_on(retired.unwrap()), [TRAFFIC[0], TRAFFIC[1], (Kind::ReplicaSet, live.as_str())]);
+}
+
+#[test]
+fn a_share_that_grows_rests_on_the_service_whose_endpoints_were_seen_and_one_that_falls_on_nothing() {
+    let mut lab = at_10_percent(json!({}));
+    assert_eq!(rests_on(done(&lab, "set weight 10")), [(Kind::Service, "web-canary")]);
+    lab.decide(Verdict::Abort, None, "olga");
+    lab.run(5);
+    assert_eq!(rests_on(done(&lab, "give back the route")), []);
+}
+
+#[test]
 fn what_a_write_rests_on_is_told_as_it_was_seen() {
     let mut lab = at_10_percent(json!({}));
     lab.decide(Verdict::Abort, None, "olga");
