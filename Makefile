@@ -53,10 +53,9 @@ e2e-stories:
 e2e-suites:
 	cargo test --workspace $(patsubst %,--test=%,$(filter-out e2e_stories,$(shell sed -n 's/^name = "\(e2e_.*\)"/\1/p' e2e/Cargo.toml)))
 
-bench: programs ## measures the operator; QUICK=1: small numbers; ROWS="verdict-100 at-rest-5000": only these
-	cargo build --release -p lockkeeper
+bench: programs ## measures the program that ships; QUICK=1: small numbers; ROWS="verdict-100 at-rest-5000": only these
 	cargo bench -p lockkeeper-engine --bench decide
-	LOCKKEEPER_BINARY=$(or $(CARGO_TARGET_DIR),target)/release/lockkeeper $(DEBUG)/lockkeeper-bench $(if $(QUICK),--quick) $(ROWS)
+	binary=$$(hack/release.sh) && LOCKKEEPER_BINARY=$$binary $(DEBUG)/lockkeeper-bench $(if $(QUICK),--quick) $(ROWS)
 
 lint: lint-workflows ## format, clippy, docs and workflow files, without a warning; whether bugs can still be planted
 	cargo fmt --all --check

@@ -26,6 +26,15 @@ pub struct Verdict {
     pub milliseconds: Vec<f64>,
     /// The part of it until the request arrived at the API server, ascending, in milliseconds.
     pub until_sent_milliseconds: Vec<f64>,
+    /// The part of it in which no request of this release was at the API server, ascending, in milliseconds: the operator's own.
+    pub own_milliseconds: Vec<f64>,
+}
+
+/// What one release took on its way back, in milliseconds.
+struct Times {
+    stored: f64,
+    sent: f64,
+    own: f64,
 }
 
 /// Measures so many that go back at the same time.
@@ -60,36 +69,53 @@ pub async fn run(stage: &Stage, count: usize) -> Result<Verdict> {
     all(fleet.releases(), count, "Releases to be RolledBack", LIMIT, back, message).await?;
 
     let entries = requests::entries(&stage.cluster, since, None)?;
-    let (answers, mut routes) = (stage.metrics.answers(), routes(&entries));
+    let (answers, mut written) = (stage.metrics.answers(), written(&entries));
     let mut times = Vec::new();
     for name in names() {
         let decided = answers.get(name).and_then(|answers| answers.first_bad);
         let decided = decided.with_context(|| format!("{name} went back without a bad answer"))?;
-        let route = routes.remove(name.as_str()).unwrap_or_default();
-        let patch = route.into_iter().find(|entry| entry.request_received_timestamp >= decided);
-        let patch = patch.with_context(|| format!("the route of {name} was not changed after the bad answer"))?;
-        let after = |at: Timestamp| at.duration_since(decided).as_secs_f64() * 1000.0;
-        times.push((after(patch.stage_timestamp), after(patch.request_received_timestamp)));
+        let writes = written.remove(name.as_str()).unwrap_or_default();
+        let back = times_of(&writes, decided);
+        times.push(back.with_context(|| format!("the route of {name} was not changed after the bad answer"))?);
     }
-    let sorted = |mut values: Vec<f64>| {
+    let sorted = |part: fn(&Times) -> f64| {
+        let mut values: Vec<f64> = times.iter().map(part).collect();
         values.sort_by(f64::total_cmp);
         values
     };
     Ok(Verdict {
         releases: count,
-        milliseconds: sorted(times.iter().map(|(stored, _)| *stored).collect()),
-        until_sent_milliseconds: sorted(times.iter().map(|(_, sent)| *sent).collect()),
+        milliseconds: sorted(|times| times.stored),
+        until_sent_milliseconds: sorted(|times| times.sent),
+        own_milliseconds: sorted(|times| times.own),
     })
 }
 
-/// Writes to routes by their names, in the order of time. What a release does there next, after it has been held, is to go back.
-fn routes(entries: &[AuditEntry]) -> HashMap<&str, Vec<&AuditEntry>> {
-    let mut routes: HashMap<&str, Vec<&AuditEntry>> = HashMap::new();
+/// From the answer that decided to the change of the route. What a release does to its route next, after it has been held, is to go back.
+fn times_of(writes: &[&AuditEntry], decided: Timestamp) -> Option<Times> {
+    let since = writes.iter().filter(|entry| entry.request_received_timestamp >= decided);
+    let is_route = |entry: &&&AuditEntry| entry.object_ref.as_ref().is_some_and(|object| object.resource == ROUTES);
+    let route = since.clone().find(is_route)?;
+    let milliseconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64() * 1000.0;
+    let asked = since.filter(|entry| entry.request_received_timestamp <= route.request_received_timestamp);
+    let asked: f64 = asked.map(|entry| milliseconds(entry.request_received_timestamp, entry.stage_timestamp)).sum();
+    let stored = milliseconds(decided, route.stage_timestamp);
+    Some(Times { stored, sent: milliseconds(decided, route.request_received_timestamp), own: stored - asked })
+}
+
+const ROUTES: &str = "httproutes";
+
+/// Writes to routes and to statuses of Releases by their common name, in the order of time.
+fn written(entries: &[AuditEntry]) -> HashMap<&str, Vec<&AuditEntry>> {
+    let mut written: HashMap<&str, Vec<&AuditEntry>> = HashMap::new();
     for entry in entries.iter().filter(|entry| entry.is_write()) {
-        let Some(object) = entry.object_ref.as_ref().filter(|object| object.resource == "httproutes") else { continue };
-        routes.entry(object.name.as_deref().unwrap_or_default()).or_default().push(entry);
+        let Some(object) = &entry.object_ref else { continue };
+        if [ROUTES, "releases"].contains(&object.resource.as_str()) {
+            written.entry(object.name.as_deref().unwrap_or_default()).or_default().push(entry);
+        }
     }
-    routes
+    written.values_mut().for_each(|entries| entries.sort_by_key(|entry| entry.request_received_timestamp));
+    written
 }
 
 fn message(release: &Release) -> String {
