@@ -9,7 +9,7 @@ use kube::{
     core::{Selector, SelectorExt},
 };
 use lockkeeper_adapters::metric::MetricSource;
-use lockkeeper_api::Release;
+use lockkeeper_api::{Release, release::Phase};
 use lockkeeper_engine::{plan::Setting, world::Guard};
 use parking_lot::RwLock;
 use tokio::time::Instant;
@@ -290,10 +290,75 @@ impl Context {
     /// Everything is looked at: this process has just begun to act.
     pub fn touch_all(&self) {
         let state = self.cache.read();
-        state.releases.all().for_each(|(key, _)| self.releases.add(key.clone()));
+        for (key, release) in state.releases.all() {
+            // What has traffic to move does not wait for the thousands that rest.
+            match at_rest(release) {
+                true => self.releases.add(key.clone()),
+                false => self.releases.add_first(key.clone()),
+            }
+        }
         state.windows.all().for_each(|(key, _)| self.windows.add(key.clone()));
         state.policies.all().for_each(|(key, _)| self.policies.add(key.clone()));
         let left = state.deployments.all().filter(|(key, _)| touched::left_by(&state, key).is_some());
         left.for_each(|(key, _)| self.deployments.add(key.clone()));
+    }
+}
+
+/// Whether nothing was under way in a Release when its status was published, nor has been asked for since.
+fn at_rest(release: &Release) -> bool {
+    let settled = release.status.as_ref().is_some_and(|status| match status.phase {
+        Phase::Stable | Phase::RolledBack | Phase::Aborted | Phase::Rejected | Phase::Invalid => true,
+        Phase::Waiting | Phase::Progressing | Phase::Paused | Phase::Promoting | Phase::Baking | Phase::RollingBack => {
+            false
+        }
+    });
+    let observed = release.status.as_ref().and_then(|status| status.observed_generation);
+    settled && observed == release.metadata.generation
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, num::NonZeroU16};
+
+    use kube::client::Body;
+    use serde_json::json;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::fixture::parts;
+
+    #[tokio::test]
+    async fn what_is_under_way_or_asked_for_does_not_wait_for_what_rests() {
+        let nobody =
+            tower::service_fn(async |_: http::Request<Body>| Ok::<_, Infallible>(http::Response::new(Body::empty())));
+        let context = Context::new(parts(Client::new(nobody, "shop")));
+        for (name, phase, observed) in
+            [("a", "Stable", 7), ("b", "RolledBack", 7), ("c", "RollingBack", 7), ("d", "Stable", 6)]
+        {
+            let release = json!({
+                "metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": "1", "generation": 7},
+                "spec": {
+                    "workloads": [{"ref": {"kind": "Deployment", "name": name}}],
+                    "strategy": {"canary": {"steps": [{"setWeight": 5}]}},
+                },
+                "status": {"phase": phase, "observedGeneration": observed, "message": ""},
+            });
+            context
+                .cache
+                .put(Resource::Release, serde_json::from_value(release).unwrap(), Timestamp::UNIX_EPOCH)
+                .unwrap();
+        }
+        context.touch_all();
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let look = context.releases.clone().run(NonZeroU16::MIN, move |key| {
+            let sender = sender.clone();
+            async move { sender.send(key.name).unwrap() }
+        });
+        let looked = async { [receiver.recv().await.unwrap(), receiver.recv().await.unwrap()] };
+        let looked = tokio::select! {
+            () = look => panic!("it goes on for ever"),
+            looked = looked => looked,
+        };
+        assert_eq!(looked, ["c", "d"]);
     }
 }

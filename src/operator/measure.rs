@@ -103,7 +103,8 @@ impl Measures {
                 measurement.taken = moved(measurement.taken, -jumped);
                 let policy = request.check.split_once('/').and_then(|(policy, _)| context.policy_of(&release, policy));
                 if context.measures.answered(&release, &candidate, request.check, measurement) {
-                    context.releases.add(release);
+                    // It may be the one that takes traffic away.
+                    context.releases.add_first(release);
                     let soon = tokio::time::Instant::now() + POLICY_FOLLOWS;
                     policy.into_iter().for_each(|policy| context.policies.add_at(policy, soon));
                 }

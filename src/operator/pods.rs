@@ -104,7 +104,8 @@ async fn follow(context: Arc<Context>, release: Key, hash: String) {
             }
         };
         if news {
-            context.releases.add(release.clone());
+            // It may be what takes traffic away.
+            context.releases.add_first(release.clone());
         }
     }
 }

@@ -24,6 +24,8 @@ pub struct Queue<K> {
     changed: Notify,
     metrics: Metrics,
     name: &'static str,
+    /// Before anything was due.
+    began: Instant,
 }
 
 #[derive(Debug)]
@@ -40,12 +42,17 @@ impl<K: Ord + Clone + Debug + Send + Sync + 'static> Queue<K> {
     pub fn new(name: &'static str, metrics: Metrics) -> Arc<Self> {
         let state =
             State { due: BTreeMap::new(), order: BTreeSet::new(), working: BTreeSet::new(), ready: BTreeMap::new() };
-        Arc::new(Self { state: Mutex::new(state), changed: Notify::new(), metrics, name })
+        Arc::new(Self { state: Mutex::new(state), changed: Notify::new(), metrics, name, began: Instant::now() })
     }
 
     /// To be looked at now.
     pub fn add(&self, key: K) {
         self.add_at(key, Instant::now());
+    }
+
+    /// To be looked at now, before whatever else is due.
+    pub fn add_first(&self, key: K) {
+        self.add_at(key, self.began);
     }
 
     /// To be looked at then, or earlier where that has been asked for.
@@ -164,6 +171,19 @@ mod tests {
         assert_eq!(done.recv().await.unwrap(), ("a", start + Duration::from_secs(5)));
         queue.add_at("b", start + Duration::from_secs(70));
         assert_eq!(done.recv().await.unwrap().0, "b", "nothing was left of the other times");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_urgent_is_taken_before_what_has_waited_longer() {
+        let queue = Queue::new("release", Metrics::new());
+        for key in ["a", "b", "c"] {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            queue.add(key);
+        }
+        queue.add_first("d");
+        queue.add_first("c");
+        let taken: Vec<_> = std::iter::from_fn(|| queue.take().ok()).collect();
+        assert_eq!(taken, ["c", "d", "a", "b"]);
     }
 
     #[tokio::test(start_paused = true)]
