@@ -28,7 +28,7 @@ use crate::{
     plan::{Plan, Services, WorkloadPlan},
     traffic,
     world::{DeploymentView, ReplicaSetView, Role, RouteView, ServiceView, WorkloadView},
-    write::{self, Seen, Write},
+    write::{self, Kind, Seen, Write},
 };
 
 pub use settle::{Keep, clear_away, dismantle, settle};
@@ -221,9 +221,22 @@ impl<'a> Scene<'a> {
         self.pinned().filter(|s| !is_pinned(s, hash)).map(|s| write::pin(s, hash).resting_on(rests_on())).collect()
     }
 
-    /// The routes as they were seen: what traffic the canary Service has.
+    /// The routes as they were seen, and that others were not there: what traffic the canary Service has.
     fn weights(&self) -> impl Iterator<Item = Seen> {
-        self.routes().map(Seen::route)
+        let seen = |name: &'a String| {
+            self.view.routes.get(name).map_or_else(|| Seen::absent(Kind::HTTPRoute, name), Seen::route)
+        };
+        self.work.routes.iter().map(seen)
+    }
+
+    /// That a version's ReplicaSet was not there.
+    fn no_replica_set(&self, revision: &WorkloadRevision) -> Seen {
+        Seen::absent(Kind::ReplicaSet, format!("{}-{}", self.deployment.name, revision.hash))
+    }
+
+    /// All traffic for the version that the canary Service selects, because another one has no ReplicaSet.
+    fn stand_in(&self, gone: &WorkloadRevision) -> Vec<Write> {
+        self.weigh(Some(100)).into_iter().map(|write| write.resting_on([self.no_replica_set(gone)])).collect()
     }
 
     /// All by which traffic could go to a version that is about to lose its pods.

@@ -89,9 +89,14 @@ impl Seen {
         Self::new(Kind::ReplicaSet, &seen.name, &seen.resource_version)
     }
 
-    /// That there was no such ReplicaSet.
-    pub fn no_replica_set(name: String) -> Self {
-        Self { kind: Kind::ReplicaSet, name, resource_version: None }
+    /// A Deployment as it was seen.
+    pub fn deployment(seen: &DeploymentView) -> Self {
+        Self::new(Kind::Deployment, &seen.name, &seen.resource_version)
+    }
+
+    /// That there was no such object.
+    pub fn absent(kind: Kind, name: impl Into<String>) -> Self {
+        Self { kind, name: name.into(), resource_version: None }
     }
 
     fn new(kind: Kind, name: &str, resource_version: &str) -> Self {
@@ -107,6 +112,12 @@ impl Write {
     /// The same write, which rests on these objects.
     pub fn resting_on(self, rests_on: impl IntoIterator<Item = Seen>) -> Self {
         Self { rests_on: rests_on.into_iter().collect(), ..self }
+    }
+
+    /// The same write, which rests on this object, too.
+    pub fn resting_also_on(mut self, seen: Seen) -> Self {
+        self.rests_on.push(seen);
+        self
     }
 }
 

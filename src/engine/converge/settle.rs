@@ -92,7 +92,7 @@ fn missing(scene: &Scene<'_>, live: &WorkloadRevision) -> Round {
     match (other, canary) {
         (Some(other), Some(canary)) if scene.ready(canary, other) > 0 => {
             // Traffic first: its pods go now.
-            round.writes.splice(0..0, scene.weigh(Some(100)));
+            round.writes.splice(0..0, scene.stand_in(live));
         }
         (Some(other), _) => round.writes.extend(scene.pin(&other.hash)),
         (None, _) => {}
@@ -122,7 +122,7 @@ fn swap(
         // The gap: the Deployment controls neither. Close it first.
         // What somebody has deleted, and made again, may be the Deployment's already.
         let gone = other.filter(|other| other.hash != new.hash && scene.replica_set(&other.hash).is_none());
-        let gone = gone.map(|gone| Seen::no_replica_set(format!("{}-{}", deployment.name, gone.hash)));
+        let gone = gone.map(|gone| scene.no_replica_set(gone));
         let attach = write::attach(deployment, new, None).resting_on(scene.rivals(&new.hash).chain(gone));
         return Round::write(detach_history(scene, new, None).into_iter().chain([attach]));
     };

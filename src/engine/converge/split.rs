@@ -203,7 +203,7 @@ fn without_stable(scene: &Scene<'_>, stable: &WorkloadRevision, candidate: &Work
         scene.service(&services.canary).is_some_and(|canary| scene.ready(canary, new) > 0)
     });
     if ready {
-        round.writes.splice(0..0, scene.weigh(Some(100)));
+        round.writes.splice(0..0, scene.stand_in(stable));
     }
     round
 }

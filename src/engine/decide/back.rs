@@ -4,7 +4,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lockkeeper_api::release::{GoingBack, GoingBackCause, Phase, RevisionStatus};
 
 use super::{Doing, Run, Turn, Waits, earliest};
-use crate::converge::{self, Keep, Round, dismantle};
+use crate::{
+    converge::{self, Keep, Round, dismantle},
+    write::{Kind, Seen},
+};
 
 impl Run<'_> {
     /// Turns round: the candidate is left, the stable version takes everything.
@@ -156,7 +159,10 @@ impl Run<'_> {
             let (Some(work), Some(view)) = (self.plan.workloads.get(*index), self.world.workloads.get(*index)) else {
                 continue;
             };
-            doing.writes.extend(dismantle(work, view));
+            // Whoever has just started may have heard of neither, and would bring both versions behind one Service.
+            let gone = view.deployment.as_ref().map(Seen::deployment);
+            let gone = gone.unwrap_or_else(|| Seen::absent(Kind::Deployment, &work.deployment));
+            doing.writes.extend(dismantle(work, view).into_iter().map(|write| write.resting_also_on(gone.clone())));
         }
         let left = self.next.candidate.clone();
         let joined = self.each(|scene, part| match stable.workloads.get(part) {

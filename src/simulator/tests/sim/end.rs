@@ -185,8 +185,8 @@ pub fn untrue(sim: &Sim, two: bool) -> Vec<String> {
     for phase in ["RolledBack", "Aborted", "Rejected"] {
         // Where the spec has returned to the version before, a way back ends at rest, and at once where there are no pods.
         let rests = |before: &Value, now: &Value| {
-            let returns =
-                text(&before["phase"]) == "Stable" && before["stable"]["revision"] != now["stable"]["revision"];
+            let returns = matches!(text(&before["phase"]), "Stable" | "Baking")
+                && before["stable"]["revision"] != now["stable"]["revision"];
             let ended =
                 before["phase"] == "RollingBack" && (phase == "RolledBack" || before["goingBack"]["cause"] == phase);
             now["phase"] == "Stable" && (ended || (phase == "RolledBack" && returns))
@@ -252,8 +252,13 @@ fn told_again(statuses: &[(jiff::Timestamp, Value)], told: &[Event]) -> Vec<Stri
     count("RollingBack", &starts).into_iter().chain(count("Promoted", &takes_over)).collect()
 }
 
-/// The most writes until everything has ended, once nothing strikes any more: two whole releases for each Release that there is.
-pub const CONVERGES_WITHIN: u64 = 250;
+/// The most writes until everything has ended, once nothing strikes any more: two whole releases of each workload, and people may think of
+/// something else meanwhile.
+pub fn converges_within(objects: &Snapshot) -> u64 {
+    let ours = objects.within(Kind::Release, shop::NAMESPACE).filter(|release| !is_hostile(name(release)));
+    let works: usize = ours.map(|release| list(&release["spec"]["workloads"]).len()).sum();
+    125 * works.max(2) as u64
+}
 
 /// How often the operator has changed each object of the user's.
 pub fn changes(sim: &Sim) -> std::collections::BTreeMap<String, usize> {

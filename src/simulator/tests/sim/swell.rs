@@ -84,9 +84,14 @@ impl Swell {
         (Duration::from_millis(after), Stall { kind, lasts, forgotten: kind.is_none() || random.bool() })
     }
 
+    /// Whether operators die again and again.
+    pub fn dies(&self) -> bool {
+        !self.deaths.is_empty()
+    }
+
     /// How news of watches travels, where it would so otherwise.
     pub fn rumour(&self, otherwise: Rumour) -> Rumour {
-        if self.deaths.is_empty() { otherwise } else { Rumour { old: OLD, ..otherwise } }
+        if self.dies() { Rumour { old: OLD, ..otherwise } } else { otherwise }
     }
 
     /// Brings it about.
@@ -94,7 +99,7 @@ impl Swell {
         if self.tardy > 0 {
             plot.notices_after = (1, self.tardy);
         }
-        if !self.deaths.is_empty() {
+        if self.dies() {
             plot.known_after = plot.known_after.max(Duration::from_millis(1500));
         }
         // Of pods endpoints tell, too.
