@@ -5,7 +5,7 @@ use lockkeeper_api::{
     names::FINALIZER,
     release::{GoingBackCause, Phase},
 };
-use lockkeeper_engine::write::Kind;
+use lockkeeper_engine::write::{Kind, Seen};
 use serde_json::json;
 
 use super::{asked, at_10_percent, at_rest, baking, expect, running, share, version};
@@ -379,4 +379,48 @@ fn no_route_names_a_canary_service_that_is_not_there() {
     expect(&lab, Phase::RolledBack, "rolled back to version 1 by olga");
     assert_eq!((version(&lab), running(&lab)), (Some("1"), vec!["1"]), "{}", lab.tail());
     assert!(!lab.log[at..].iter().any(|line| line.contains("set weight")), "{}", lab.tail());
+}
+
+/// What the writes for this purpose rest on, all together.
+#[track_caller]
+fn rests_on(lab: &Lab, purpose: &str) -> Vec<Seen> {
+    let writes: Vec<_> = lab.done.iter().filter(|write| write.purpose == purpose).collect();
+    assert!(!writes.is_empty(), "{purpose}\n{}", lab.tail());
+    writes.into_iter().flat_map(|write| write.rests_on.clone()).collect()
+}
+
+#[test]
+fn traffic_moves_for_what_is_missing_only_if_it_is_missing_indeed() {
+    // A process that has just started may list from a replica that is behind.
+    for aborts in [false, true] {
+        let mut lab = at_10_percent(json!({}));
+        let gone = Seen::absent(Kind::ReplicaSet, stable_set(&lab));
+        lab.done.clear();
+        delete_stable(&mut lab);
+        if aborts {
+            lab.decide(Verdict::Abort, None, "olga");
+        }
+        lab.run(1);
+        assert_eq!(rests_on(&lab, "set weight 100"), [gone], "{aborts}");
+    }
+}
+
+#[test]
+fn a_deployment_that_is_gone_is_proven_to_be_before_its_routes_and_services_are_given_back() {
+    let mut lab = at_10_percent(json!({}));
+    lab.done.clear();
+    lab.happen(&Happening::DeleteDeployment("web"));
+    lab.run(1);
+    for purpose in ["give back the route", "unpin"] {
+        assert!(rests_on(&lab, purpose).contains(&Seen::absent(Kind::Deployment, "web")), "{purpose}");
+    }
+}
+
+#[test]
+fn a_route_that_is_gone_is_proven_to_be_before_the_canary_service_goes() {
+    let mut lab = at_10_percent(json!({}));
+    lab.happen(&Happening::DeleteRoute("web"));
+    lab.decide(Verdict::Abort, None, "olga");
+    lab.run(1);
+    assert_eq!(rests_on(&lab, "delete canary Service"), [Seen::absent(Kind::HTTPRoute, "web")]);
 }
