@@ -84,7 +84,7 @@ async fn a_write_that_rests_on_the_absence_of_an_object_is_done_only_if_there_is
             json!({"kind": "ReplicaSetList", "apiVersion": "apps/v1", "metadata": {"resourceVersion": "8"}, "items": items}),
         )
     };
-    let write = Write { rests_on: vec![Seen::no_replica_set("web-1".into())], ..ending() };
+    let write = Write { rests_on: vec![Seen::absent(Kind::ReplicaSet, "web-1")], ..ending() };
     let key = Key::new("shop", "web");
     let (context, asked) = operator(&[list(json!([object("ReplicaSet", "web-1", "6")]))]);
     let (_, refused) = act(&context, actor(&key), std::slice::from_ref(&write), |_| true).await.unwrap_err();
