@@ -138,7 +138,9 @@ fn shift(scene: &Scene<'_>, old: &ReplicaSetView, new: &ReplicaSetView, target: 
     }
     if share > most {
         // Its endpoints are those of the Service that was seen: one that has been made again since may have none yet.
-        let seen: Vec<_> = canary.map(Seen::service).into_iter().collect();
+        let mut seen: Vec<_> = canary.map(Seen::service).into_iter().collect();
+        // More than the step's it has in place of a stable version without pods, which may have some again.
+        seen.extend((share > weight).then(|| Seen::replica_set(old)));
         round.writes = round.writes.into_iter().map(|write| write.resting_on(seen.clone())).collect();
     }
     if new.replicas < wanted {

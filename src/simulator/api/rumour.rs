@@ -16,7 +16,8 @@ pub struct Rumour {
     /// Of several changes of an object only the last is told, also across a deletion.
     pub merged: u8,
     /// Whoever connects anew may come to a replica that is behind by up to so much: it lists how things were, and
-    /// catches up within a second.
+    /// catches up within a second. (A real API server lists what is now unless it is allowed to be older. Promises hold all the same; only what is
+    /// asked for by name, to prove something, is answered as it promises.)
     pub old: Duration,
 }
 

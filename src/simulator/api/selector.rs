@@ -29,6 +29,11 @@ enum Test {
 }
 
 impl Selector {
+    /// Whether it is about one object, by its name.
+    pub fn is_name(&self) -> bool {
+        self.fields.iter().any(|(field, equal, _)| *equal && field == "metadata.name")
+    }
+
     /// Reads the parameters `labelSelector` and `fieldSelector`.
     ///
     /// # Errors

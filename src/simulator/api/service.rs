@@ -226,7 +226,11 @@ impl Service {
         let mut server = self.shared.lock();
         let object = match call.verb {
             Verb::Get => server.get(&key)?,
-            Verb::List(selector) => return Ok(list(&server, &scope(selector), self.link.behind())),
+            Verb::List(selector) => {
+                // What is asked for by name proves something, and is never allowed to be older than now.
+                let behind = if selector.is_name() { Duration::ZERO } else { self.link.behind() };
+                return Ok(list(&server, &scope(selector), behind));
+            }
             Verb::Watch { selector, from, seconds, initial } => {
                 drop(server);
                 let time = Duration::from_secs(seconds);

@@ -424,3 +424,16 @@ fn a_route_that_is_gone_is_proven_to_be_before_the_canary_service_goes() {
     lab.run(1);
     assert_eq!(rests_on(&lab, "delete canary Service"), [Seen::absent(Kind::HTTPRoute, "web")]);
 }
+
+#[test]
+fn traffic_moves_for_a_stable_version_without_pods_only_if_it_still_has_none() {
+    let mut lab = at_10_percent(json!({}));
+    let stable = stable_set(&lab);
+    lab.done.clear();
+    for pod in lab.cluster.pods.values_mut().filter(|pod| pod.image.ends_with(":1")) {
+        (pod.image, pod.ready) = (format!("{}-never", pod.image), None);
+    }
+    lab.run(1);
+    let rests_on = rests_on(&lab, "set weight 100");
+    assert!(rests_on.iter().any(|seen| (seen.kind, &seen.name) == (Kind::ReplicaSet, &stable)), "{rests_on:?}");
+}
