@@ -253,3 +253,6 @@ fn held_back(view: &WorkloadView) -> bool {
         && controlled.all(|rs| rs.digest == deployment.digest || rs.replicas == 0);
     deployment.marks.contains_key(PAUSED_BY) && !rolled_out
 }
+
+#[cfg(test)]
+mod tests;
