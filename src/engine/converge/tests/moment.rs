@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use lockkeeper_api::{
     Release,
-    names::{HOLD, PAUSED_BY, POD_TEMPLATE_HASH},
+    names::{HOLD, PAUSED_BY, POD_TEMPLATE_HASH, RELEASE},
     release::WorkloadRevision,
 };
 use serde_json::{Value, json};
@@ -116,7 +116,8 @@ pub fn pods(version: &str, count: usize) -> Vec<String> {
 impl Moment {
     /// Version `b` stands beside `a`, whole; it has half of the traffic, and the stable Services are pinned to `a`.
     pub fn beside(routed: bool) -> Self {
-        let marks = [(HOLD, "revision"), (PAUSED_BY, "lockkeeper"), ("lockkeeper.dev/release", "shop")];
+        let hold = digest_of(&[revision("b")]);
+        let marks = [(HOLD, hold.as_str()), (PAUSED_BY, "lockkeeper"), (RELEASE, "shop")];
         let deployment = DeploymentView {
             name: "web".into(),
             uid: "uid".into(),
@@ -308,7 +309,7 @@ impl Moment {
             work: &self.plan.workloads[0],
             view: &self.view,
             deployment,
-            hold: "revision",
+            hold: deployment.marks.get(HOLD).map_or("b", String::as_str),
             now: second(100),
         }
     }
@@ -322,4 +323,22 @@ pub fn revision(version: &str) -> WorkloadRevision {
 pub fn version(version: &str) -> Value {
     let workloads = [revision(version)];
     json!({"revision": digest_of(&workloads), "version": version, "workloads": workloads, "since": second(0).to_string()})
+}
+
+/// The status of a release from `a` to `b` at this step.
+pub fn stepping(moment: &Moment, index: usize) -> Value {
+    let total = moment.plan.steps.len();
+    json!({
+        "phase": "Progressing", "since": second(0).to_string(), "stable": version("a"), "candidate": version("b"),
+        "step": {
+            "index": index, "total": total, "position": format!("{}/{total}", index + 1), "started": second(0).to_string(),
+            "digest": moment.plan.steps_digest(index),
+        },
+        "weight": {"desired": 50, "confirmed": 0},
+    })
+}
+
+/// The purposes of all writes, by object.
+pub fn written(outcome: &Outcome) -> Vec<String> {
+    outcome.writes.iter().map(|write| format!("{}: {}", write.name, write.purpose)).collect()
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Outcome,
-    converge::tests::moment::{Moment, second, version},
+    converge::tests::moment::{Moment, second, service, version, written},
     world::Role,
 };
 
@@ -32,10 +32,6 @@ fn blocked(left: &str, retried: bool) -> Value {
     })
 }
 
-fn written(outcome: &Outcome) -> Vec<String> {
-    outcome.writes.iter().map(|write| format!("{}: {}", write.name, write.purpose)).collect()
-}
-
 fn candidate(outcome: &Outcome) -> Option<&str> {
     outcome.status.candidate.as_ref().map(|candidate| candidate.version.as_str())
 }
@@ -54,6 +50,16 @@ fn ending(wants: &str) -> Moment {
 fn at_rest_nothing_is_written() {
     let rest = Moment::at_rest().decided(&stable("Stable"), &[]);
     assert_eq!((written(&rest), rest.status.message.as_str()), (vec![], "version a runs"));
+}
+
+#[test]
+fn what_is_cleared_is_looked_at_again_when_the_data_plane_has_had_its_time() {
+    let clearing = Moment::at_rest().with(|m| {
+        m.view.services.insert("web-canary".into(), service("web-canary", Some("b")));
+        m.accepted(Some(96));
+    });
+    let outcome = clearing.decided(&stable("Stable"), &[]);
+    assert_eq!((written(&outcome), outcome.wake), (vec![], Some(second(101))), "{}", outcome.status.message);
 }
 
 #[test]
@@ -84,6 +90,9 @@ fn the_finalizer_goes_with_the_last_thing_that_is_left() {
     });
     let outcome = looked_at.decided(&kept, &[]);
     assert_eq!((written(&outcome), outcome.wake), (vec![], Some(second(101))));
+    // What somebody has started besides is not.
+    let besides = looked_at.with(|m| m.add("c", Some(Role::Candidate), 2));
+    assert_eq!(written(&besides.decided(&kept, &[])), ["web-c: scale to 0"]);
     kept["goingBack"]["finished"] = second(90).to_string().into();
     assert_eq!(written(&looked_at.decided(&kept, &[])), ["web-b: scale to 0"], "ten seconds have passed");
 }

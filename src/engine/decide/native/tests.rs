@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{held_back, kept_by_pause, native, rolled_out};
 use crate::{
     Outcome,
-    converge::tests::moment::{Moment, revision, second, version},
+    converge::tests::moment::{Moment, revision, second, service, version, written},
     world::{DeploymentView, Role},
 };
 
@@ -124,10 +124,6 @@ fn our_pause_holds_back_what_does_not_run_alone() {
     };
     assert!(!waits(&runs.with(theirs)));
     assert!(!waits(&runs.with(|m| m.view.deployment = None)));
-}
-
-fn written(outcome: &Outcome) -> Vec<String> {
-    outcome.writes.iter().map(|write| format!("{}: {}", write.name, write.purpose)).collect()
 }
 
 /// Phase and message.
@@ -338,4 +334,18 @@ fn what_was_rolled_out_while_nobody_held_it_is_waited_for_and_then_stable() {
     assert_eq!((found(&outcome), written(&outcome)), (Some(("a", "a")), vec![]));
     let paused = nearly.with(|m| m.deployment().paused = true).decided(&status, &[]);
     assert!(!told(&paused).1.contains("waiting for it"), "{}", told(&paused).1);
+}
+
+#[test]
+fn what_an_earlier_release_has_left_has_no_date_and_its_own_time() {
+    let left = Moment::at_rest().with(|m| {
+        m.view.services.insert("web-canary".into(), service("web-canary", Some("b")));
+        m.accepted(Some(96));
+    });
+    let outcome = left.decided(&nothing(), &[]);
+    assert_eq!(
+        (told(&outcome).1, written(&outcome)),
+        ("giving back routes and Services of an earlier release", vec![])
+    );
+    assert_eq!((outcome.wake, outcome.status.next_transition_time), (Some(second(101)), None));
 }
