@@ -14,7 +14,7 @@ demo: programs ## a good and a bad release under traffic; BAD_ERRORS=0: both goo
 	$(DEBUG)/lockkeeper-demo
 
 test: ## all tests: units and properties, then the local cluster
-	cargo test --workspace --tests
+	cargo test --workspace --tests --no-fail-fast
 	$(MAKE) --no-print-directory e2e
 
 sim: ## a hundred thousand seeds and ten thousand fault plans in the simulator, on all cores; SEEDS=from..to PLANS=, GALES=, SWELLS=
