@@ -208,3 +208,6 @@ impl Run<'_> {
         Doing { message: "clearing up after promotion".into(), waits, wake: joined.wake, writes: joined.writes }
     }
 }
+
+#[cfg(test)]
+mod tests;
