@@ -57,7 +57,7 @@ fn a_rule_that_skips_is_in_step_however_late_it_is_looked_at() {
 }
 
 #[test]
-fn the_first_period_counts_and_the_half_million_before_the_time_asked_about_do_not() {
+fn the_first_period_counts_and_a_rule_may_have_begun_long_before() {
     for (rule, start, expected) in [
         ("FREQ=YEARLY", "2026-12-01T09:00:00", ["2026-12-01T09:00:00", "2027-12-01T09:00:00", "2028-12-01T09:00:00"]),
         ("FREQ=MONTHLY", "2026-12-01T09:00:00", ["2026-12-01T09:00:00", "2027-01-01T09:00:00", "2027-02-01T09:00:00"]),
