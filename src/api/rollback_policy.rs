@@ -167,7 +167,8 @@ pub struct WorkloadChecks {
     /// What crash loops of candidate pods lead to: Rollback (default), Pause or Notify.
     #[serde(default)]
     pub crash_loops: OnFailure,
-    /// How long candidate pods may be unavailable, once they have been available, before the release goes back; default: no limit.
+    /// How long candidate pods may be unavailable, once they have been available, before the release goes back; default: no limit, but a
+    /// promoted version that has no available pod at all goes back after the Release's `progressDeadline`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unavailable_for: Option<Duration>,
 }

@@ -141,6 +141,9 @@ impl<'a> Scene<'a> {
     /// Edits of the routes that do not yet carry this share; none is the user's own route.
     fn weigh(&self, share: Option<u8>) -> Vec<Write> {
         let Some(services) = self.services() else { return Vec::new() };
+        // A gateway never accepts a route that names a Service which is not there; without a share nobody needs it.
+        let absent = self.service(&services.canary).is_none();
+        let share = share.filter(|share| *share > 0 || !absent);
         let purpose = share.map_or_else(|| "give back the route".to_owned(), |share| format!("set weight {share}"));
         self.routes()
             .filter(|route| !route.deleting)
@@ -161,6 +164,11 @@ impl<'a> Scene<'a> {
         let Some(accepted) = latest else { return Confirmation::Confirmed };
         let until = accepted.checked_add(self.plan.setting.settle).unwrap_or(accepted);
         if until <= self.now { Confirmation::Confirmed } else { Confirmation::Settling(until) }
+    }
+
+    /// Whether a gateway says no to a route as it is.
+    fn is_refused(&self) -> bool {
+        self.routes().any(|route| route.complaint.is_some())
     }
 
     /// A round that waits for Services and routes that the plan names and nobody has made, or none if all are there.

@@ -256,15 +256,17 @@ fn bridge(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView>,
 /// controls, or none if it is there.
 fn restore_traffic(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView>, share: u8) -> Option<Round> {
     let services = scene.services()?;
+    let both = old.is_some_and(|old| old.existing > 0);
     let Some(stable) = scene.service(&services.stable) else {
         // The candidate's Service keeps what it has until there is somewhere to go, or nobody wants a release any more.
         return match scene.most() {
+            // Data planes may not have been told yet. A Release that goes does not wait for a gateway that refuses a route for its missing Service.
+            0 if both => scene.unconfirmed().filter(|_| !(scene.plan.deleting && scene.is_refused())),
             0 => None,
             _ if scene.plan.deleting => Some(Round::write(scene.weigh(None))),
             _ => scene.absent(),
         };
     };
-    let both = old.is_some_and(|old| old.existing > 0);
     // The version that it is pinned to may have been deleted meanwhile.
     let elsewhere = stable.selector.get(POD_TEMPLATE_HASH).is_some_and(|hash| *hash != new.hash);
     // What both serve is not one version's until that can carry it alone.

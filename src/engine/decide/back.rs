@@ -186,7 +186,9 @@ impl Run<'_> {
 
     /// The Release is being deleted: traffic goes back, and no unproven template is rolled out.
     pub(super) fn deleting(&mut self) -> Option<Turn> {
-        if self.next.candidate.is_some() && self.next.phase != Phase::RollingBack && self.in_flight() {
+        // Without a stable version there is nothing to go back to.
+        let turns = self.next.candidate.is_some() && self.next.stable.is_some() && self.in_flight();
+        if turns && self.next.phase != Phase::RollingBack {
             return Some(self.go_back(GoingBackCause::Deleted, "the Release is being deleted".into()));
         }
         if self.in_flight() && self.next.phase == Phase::RollingBack {
@@ -202,7 +204,7 @@ impl Run<'_> {
                 let other = left.as_ref().and_then(|left| left.workloads.get(part));
                 converge::settle(scene, live, other, Keep::Gone, 0)
             }
-            None => Round::default(),
+            None => converge::clear_away(scene),
         });
         let message = "the Release is being deleted: giving back what it used".to_owned();
         let mut doing = Doing { message, waits: Waits::Machines, wake: joined.wake, ..Doing::default() };

@@ -76,18 +76,21 @@ impl Run<'_> {
         let lacking = self.world.workloads.iter().zip(&tested.workloads).find_map(|(view, part)| {
             let own = view.replica_sets.iter().find(|rs| rs.hash == part.hash)?;
             let counts = || format!("{} of {} pods of {} are available", own.available, own.replicas, own.name);
-            (own.available < own.replicas).then(counts)
+            (own.available < own.replicas).then(|| (counts(), own.available == 0))
         });
         // A step that is still starting its pods has lost none.
         let starting = self.next.step.as_ref().is_some_and(|step| step.waiting.as_ref() == Some(&step.started));
-        let Some(lacking) = lacking.filter(|_| !complete && !starting) else {
+        let Some((lacking, none)) = lacking.filter(|_| !complete && !starting) else {
             self.next.unavailable_since = None;
             return None;
         };
         let since = self.next.unavailable_since.get_or_insert(Time(self.now)).0;
-        let limit = self.plan.policy.as_ref()?.workload.unavailable_for?;
-        let until = since.checked_add(SignedDuration::from(limit)).unwrap_or(Timestamp::MAX);
+        let limit = self.plan.policy.as_ref().and_then(|policy| policy.workload.unavailable_for);
+        // What has been promoted without a pod, and gets none, has no other deadline.
+        let deadline = || (none && self.next.candidate.is_none()).then_some(self.plan.progress_deadline);
+        let limit = limit.map(SignedDuration::from).or_else(deadline)?;
+        let until = since.checked_add(limit).unwrap_or(Timestamp::MAX);
         self.wake = earliest(self.wake, Some(until));
-        (until <= self.now).then(|| format!("{lacking} for more than {limit}"))
+        (until <= self.now).then(|| format!("{lacking} for more than {limit:#}"))
     }
 }

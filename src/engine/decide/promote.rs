@@ -107,6 +107,9 @@ impl Run<'_> {
         if let Some(command) = self.take(&[Verdict::Rollback]) {
             return self.roll_back_to_previous(&command.signed());
         }
+        if let Some(turn) = self.lost_its_pods() {
+            return turn;
+        }
         let doing = self.settle_previous(Keep::Gone);
         if doing.is_under_way() {
             return Turn::Now(doing);
@@ -167,11 +170,8 @@ impl Run<'_> {
             self.leave_stable(previous, GoingBackCause::CrashLoop, message);
             return Some(Turn::Again);
         }
-        if let Some(tested) = self.next.stable.clone()
-            && let Some(message) = self.unavailable(&tested, false)
-        {
-            self.leave_stable(previous, GoingBackCause::Unavailable, message);
-            return Some(Turn::Again);
+        if let Some(turn) = self.lost_its_pods() {
+            return Some(turn);
         }
         for (policy, _) in self.armed() {
             let (cause, message) = match analysis::verdict(policy, &self.next.checks) {
@@ -193,6 +193,15 @@ impl Run<'_> {
             return Some(Turn::Again);
         }
         None
+    }
+
+    /// The promoted version has been without its pods for too long: back to the one before.
+    fn lost_its_pods(&mut self) -> Option<Turn> {
+        let previous = self.next.previous.clone().filter(|previous| self.restorable(previous))?;
+        let promoted = self.next.stable.clone()?;
+        let message = self.unavailable(&promoted, false)?;
+        self.leave_stable(previous, GoingBackCause::Unavailable, message);
+        Some(Turn::Again)
     }
 
     fn settle_previous(&self, keep: Keep) -> Doing {

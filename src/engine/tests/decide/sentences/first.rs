@@ -1,6 +1,10 @@
 //! Before the first release, and what is none.
 
-use lockkeeper_api::{decision::Verdict, names::PAUSED_BY, release::Phase};
+use lockkeeper_api::{
+    decision::Verdict,
+    names::{FINALIZER, PAUSED_BY},
+    release::Phase,
+};
 use lockkeeper_engine::write::Kind;
 use serde_json::json;
 
@@ -140,4 +144,21 @@ fn at_rest_nothing_is_written_whatever_the_scale() {
     }
     assert_eq!(lab.log.len(), written + 3, "{}", lab.tail());
     expect(&lab, Phase::Stable, "version 1 runs");
+}
+
+#[test]
+fn a_release_that_is_deleted_before_its_first_version_ran_has_nowhere_to_go_back_to() {
+    let gates = json!({"approvals": [{"name": "gate", "before": "Start", "required": 1}]});
+    let mut lab = lab(&[Work::web()], json!([{"setWeight": 10}]), json!({"gates": gates}));
+    lab.cluster.update(Kind::Release, "shop", |release| release["metadata"]["finalizers"] = json!([FINALIZER]));
+    lab.cluster.update(Kind::Deployment, "web", |deployment| {
+        deployment["spec"]["paused"] = true.into();
+        deployment["metadata"]["annotations"] = json!({PAUSED_BY: "lockkeeper", "lockkeeper.dev/release": "shop"});
+    });
+    lab.run(1);
+    expect(&lab, Phase::Waiting, "the first version waits: gate gate is closed");
+    lab.happen(&Happening::DeleteRelease);
+    lab.run(2);
+    assert!(lab.release().is_none(), "{}", lab.tail());
+    assert!(!lab.events.iter().any(|event| event.reason == "RollingBack"), "{:?}", lab.events);
 }

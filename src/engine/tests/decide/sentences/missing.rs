@@ -346,3 +346,37 @@ fn without_routes_and_without_weight_the_candidates_pods_get_no_traffic() {
     expect(&lab, Phase::Paused, "step 4/4");
     assert_eq!(behind(&lab).len(), 2, "{}", lab.tail());
 }
+
+#[test]
+fn a_stable_service_that_goes_away_on_the_way_back_ends_it_no_sooner_than_gateways_know() {
+    let mut lab = at_10_percent(json!({}));
+    lab.decide(Verdict::Abort, None, "olga");
+    while share(&lab) > 0 {
+        lab.round();
+    }
+    lab.happen(&Happening::DeleteService("web"));
+    while lab.round() {}
+    expect(&lab, Phase::RollingBack, "aborted by olga");
+    assert_eq!(running(&lab), ["1", "2"], "data planes may still send requests there\n{}", lab.tail());
+    lab.happen(&Happening::Apply("web"));
+    lab.run(1);
+    expect(&lab, Phase::Aborted, "aborted by olga");
+    assert_eq!(running(&lab), ["1"], "{}", lab.tail());
+}
+
+#[test]
+fn no_route_names_a_canary_service_that_is_not_there() {
+    let mut lab = baking();
+    let before = lab.status().previous.as_ref().unwrap().workloads[0].hash.clone();
+    let from = delete_stable(&mut lab);
+    while !lab.log[from..].iter().any(|line| line.contains(&format!("pin to {before}"))) {
+        lab.round();
+    }
+    assert_eq!(lab.cluster.get(Kind::Service, "web-canary"), None);
+    let at = lab.log.len();
+    lab.decide(Verdict::Rollback, None, "olga");
+    lab.run(2);
+    expect(&lab, Phase::RolledBack, "rolled back to version 1 by olga");
+    assert_eq!((version(&lab), running(&lab)), (Some("1"), vec!["1"]), "{}", lab.tail());
+    assert!(!lab.log[at..].iter().any(|line| line.contains("set weight")), "{}", lab.tail());
+}

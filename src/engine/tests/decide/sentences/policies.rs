@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{asked, at_10_percent, baking, expect, share, version};
 use crate::{
-    fixture::{POLICY, policy},
+    fixture::{POLICY, Work, lab, policy},
     happening::Happening,
     lab::{Answer, Lab, NAME},
 };
@@ -109,4 +109,20 @@ fn a_window_that_closes_midway_sends_the_release_back_where_the_gate_says_so() {
     lab.happen(&Happening::Freeze(true));
     lab.run(1);
     assert_eq!((cause(&lab), share(&lab)), (Some(GoingBackCause::WindowClosed), 0), "{}", lab.tail());
+}
+
+#[test]
+fn what_was_promoted_without_a_pod_and_gets_none_goes_back_at_the_progress_deadline() {
+    let mut lab =
+        lab(&[Work { replicas: 0, ..Work::web() }], json!([{"setWeight": 10}]), json!({"rollbackPolicy": POLICY}));
+    set_policy(&mut lab, json!({"bake": "3m"}));
+    lab.run(1).happen(&Happening::Version("2-never"));
+    lab.run(2);
+    expect(&lab, Phase::Baking, "promoted; baking until");
+    lab.happen(&Happening::Scale("web", 2));
+    lab.run(9);
+    expect(&lab, Phase::Baking, "clearing up after promotion");
+    lab.run(3);
+    expect(&lab, Phase::RolledBack, "for more than 10m");
+    assert_eq!((cause(&lab), version(&lab)), (Some(GoingBackCause::Unavailable), Some("1")), "{}", lab.tail());
 }
