@@ -149,6 +149,12 @@ fn traffic_may_go_back_by_and_by() {
     check(&at(30, 30), &["traffic goes back gradually"]);
     check(&at(30, 20), &["traffic goes back gradually"]);
     check(&at(0, 30), &GIVES_BACK);
+    // A route names the candidate's Service that somebody has deleted only for a share.
+    let without = changed_over().with(|m| {
+        m.share = 30;
+        m.view.services.remove("web-canary");
+    });
+    check(&without.settle("b"), &["web: set weight 30"]);
 }
 
 #[test]
@@ -182,6 +188,23 @@ fn without_the_stable_service_the_candidates_keeps_what_it_has() {
     check(&gone.with(|m| m.plan.deleting = true).settle("b"), &GIVES_BACK);
     let idle = gone.with(|m| m.view.routes = Moment::untouched());
     check(&idle.settle("b"), &["web-canary: delete canary Service", "served"]);
+    // Data planes may not have been told yet that it is the owner's.
+    let fresh = idle.with(|m| m.accepted(Some(96)));
+    check(&fresh.settle("b"), &SETTLES);
+    let alone = fresh.with(|m| m.view.replica_sets.retain(|set| set.hash == "b"));
+    check(&alone.settle("b"), &["web-canary: delete canary Service", "served"]);
+    // A Release that goes does not wait for a gateway that refuses a route without its Service.
+    let refused = |deleting: bool, complaint: bool| {
+        let unaccepted = idle.with(|m| {
+            m.plan.deleting = deleting;
+            m.accepted(None);
+            m.view.routes.get_mut("web").unwrap().complaint = complaint.then(|| "no such Service".into());
+        });
+        told(&unaccepted.settle("b"))[0].clone()
+    };
+    assert_eq!(refused(true, true), "web-canary: delete canary Service");
+    assert_eq!(refused(true, false), "waiting for the gateway to accept web");
+    assert_eq!(refused(false, true), "waiting for the gateway to accept web (web: no such Service)");
 }
 
 #[test]

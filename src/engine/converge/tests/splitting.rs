@@ -196,7 +196,7 @@ fn the_candidates_service_stands_and_is_aimed_before_traffic() {
     let without = growing().with(|m| {
         m.view.services.remove("web-canary");
     });
-    check(&without.split(), &["web: set weight 0", "web-canary: create canary Service"]);
+    check(&without.split(), &["web: give back the route", "web-canary: create canary Service"]);
     check(&without.with(|m| m.weigh(0)).split(), &["web-canary: create canary Service"]);
     check(&without.with(|m| m.set("a").available = 0).split(), &["web-canary: create canary Service"]);
     let other = growing().with(|m| m.aim("c"));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use lockkeeper_api::{
     RollbackPolicySpec,
     names::FINALIZER,
@@ -66,4 +67,42 @@ fn a_crash_loop_in_the_bake_goes_back_unless_the_policy_says_otherwise() {
     assert_eq!(after(None), back);
     assert_eq!(after(Some("Rollback")), back);
     assert_eq!(after(Some("Pause")), (Phase::Baking, None));
+}
+
+/// The phase of a bake in which `a` has lost pods since this second, and when it is looked at again.
+fn lost(since: i64, unavailable_for: Option<&str>, change: impl FnOnce(&mut Moment)) -> (Phase, Option<i64>) {
+    let limit = unavailable_for.map_or(json!({}), |limit| json!({"unavailableFor": limit}));
+    let policy = json!({
+        "checks": [{"name": "errors", "query": "errors", "max": 0.5, "interval": "30s"}], "bake": "60m", "workload": limit,
+    });
+    let policy: RollbackPolicySpec = serde_json::from_value(policy).unwrap();
+    let baking = Moment::at_rest().with(|m| {
+        m.plan.policy = PolicyPlan::parse("slo", &policy).ok().map(Arc::new);
+        m.add("b", Some(Role::Previous), 4);
+        m.pin("b");
+        m.set("a").available = 0;
+        change(m);
+    });
+    let status = json!({
+        "phase": "Baking", "since": second(0).to_string(), "stable": version("a"), "previous": version("b"),
+        "bakeUntil": second(3000).to_string(), "unavailableSince": second(since).to_string(),
+    });
+    let outcome = baking.decided(&status, &[]);
+    (outcome.status.phase, outcome.wake.map(|wake| wake.as_second() - second(0).as_second()))
+}
+
+#[test]
+fn a_promoted_version_without_any_pod_goes_back_after_the_progress_deadline() {
+    assert_eq!(lost(-500, None, |_| {}).0, Phase::RollingBack);
+    assert_eq!(lost(-499, None, |_| {}), (Phase::Baking, Some(101)));
+    assert_eq!(
+        lost(-500, None, |m| m.plan.progress_deadline = SignedDuration::from_mins(11)),
+        (Phase::Baking, Some(160))
+    );
+    // One pod is one that serves; what the policy says of those that are lacking comes first.
+    assert_eq!(lost(-500, None, |m| m.set("a").available = 1), (Phase::Baking, Some(3000)));
+    assert_eq!(lost(70, Some("30s"), |m| m.set("a").available = 1).0, Phase::RollingBack);
+    assert_eq!(lost(71, Some("30s"), |_| {}), (Phase::Baking, Some(101)));
+    // Back to a version whose pods cannot be made is no way.
+    assert_eq!(lost(-500, None, |m| m.view.replica_sets.retain(|set| set.hash == "a")).0, Phase::Baking);
 }
