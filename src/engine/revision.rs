@@ -150,7 +150,32 @@ pub fn tag(image: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::tag;
+    use super::{hash, tag};
+    use crate::converge::tests::moment::{Moment, replica_set, second};
+
+    #[test]
+    fn a_version_has_the_hash_of_the_replica_set_that_the_deployment_would_take() {
+        // Three of the same template: one has pods, another is younger.
+        let twins = |change: fn(&mut Moment)| {
+            let twins = Moment::at_rest().with(|m| {
+                for (hash, pods, created) in [("old", 0, 1), ("large", 2, 2), ("young", 0, 3)] {
+                    let mut set = replica_set(hash, None, pods);
+                    (set.digest, set.created) = ("b".into(), second(created));
+                    m.view.replica_sets.push(set);
+                }
+                change(m);
+            });
+            hash(&twins.view, "b".into())
+        };
+        assert_eq!(twins(|_| {}), "large");
+        assert_eq!(twins(|m| m.set("large").deleting = true), "young");
+        assert_eq!(
+            twins(|m| m.view.replica_sets.iter_mut().for_each(|set| set.deleting = true)),
+            "b",
+            "one of our own"
+        );
+        assert_eq!(twins(|m| m.view.replica_sets.truncate(1)), "b");
+    }
 
     #[test]
     fn a_version_is_called_by_its_tag() {

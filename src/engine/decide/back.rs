@@ -170,7 +170,7 @@ impl Run<'_> {
                 let other = left.as_ref().and_then(|left| left.workloads.get(part));
                 converge::settle(scene, live, other, Keep::Gone, 0)
             }
-            Some(_) | None => Round { served: true, ..Round::default() },
+            Some(_) | None => Round::default(),
         });
         let done = joined.done() && doing.writes.is_empty();
         doing.writes.extend(joined.writes);
@@ -238,3 +238,6 @@ pub(crate) fn ends_in(cause: GoingBackCause) -> Option<Phase> {
         GoingBackCause::Withdrawn | GoingBackCause::Superseded | GoingBackCause::Deleted => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

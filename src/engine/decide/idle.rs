@@ -218,3 +218,6 @@ impl Run<'_> {
         Doing { message: self.faults.join("; "), waits: Waits::Mending, ..Doing::default() }
     }
 }
+
+#[cfg(test)]
+mod tests;

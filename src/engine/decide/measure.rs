@@ -85,3 +85,6 @@ impl<'a> Run<'a> {
         revision.into_iter().flat_map(|r| r.workloads.iter().map(|w| w.hash.clone())).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

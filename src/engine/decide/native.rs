@@ -230,7 +230,7 @@ fn rolled_out(deployment: &DeploymentView) -> bool {
 fn kept_by_pause<'a>(view: &'a WorkloadView, deployment: &DeploymentView) -> Option<&'a ReplicaSetView> {
     let mut active = view.replica_sets.iter().filter(|rs| rs.controlled && rs.replicas > 0);
     let own = active.next().filter(|_| active.next().is_none())?;
-    let whole = deployment.replicas > 0 && own.replicas == deployment.replicas && own.available >= own.replicas;
+    let whole = own.replicas == deployment.replicas && own.available >= own.replicas;
     let kept = deployment.paused && deployment.current && own.digest != deployment.digest && !own.deleting;
     (whole && kept).then_some(own)
 }
@@ -253,3 +253,6 @@ fn held_back(view: &WorkloadView) -> bool {
         && controlled.all(|rs| rs.digest == deployment.digest || rs.replicas == 0);
     deployment.marks.contains_key(PAUSED_BY) && !rolled_out
 }
+
+#[cfg(test)]
+mod tests;

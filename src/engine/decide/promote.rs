@@ -217,3 +217,6 @@ impl Run<'_> {
         Doing { message: "clearing up after promotion".into(), waits, wake: joined.wake, writes: joined.writes }
     }
 }
+
+#[cfg(test)]
+mod tests;

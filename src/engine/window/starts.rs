@@ -88,3 +88,17 @@ impl Starts {
         Ok(starts)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_with_a_count_is_listed_for_a_hundred_years_and_no_longer() {
+        let start = date(1970, 6, 1).at(9, 0, 0, 0);
+        let starts = Starts::rule("FREQ=YEARLY;COUNT=1000", start, &TimeZone::UTC).unwrap();
+        let from = |year| starts.from(date(year, 1, 1).at(0, 0, 0, 0)).next();
+        assert_eq!(from(2069), Some(date(2069, 6, 1).at(9, 0, 0, 0)));
+        assert_eq!(from(2070), None);
+    }
+}

@@ -107,6 +107,12 @@ fn a_window_that_cannot_be_read_closes_and_is_named() {
         let beside = if action == "Allow" { Open } else { InvalidWindow };
         check(&[broken, window(name.replace("broken", "office").as_str(), "Allow", &[OFFICE])], OPEN, beside);
     }
+    // The first fault is told, and how many there are besides.
+    let told = |window: WindowView| verdict(&[window], Exposure::Start, OPEN).message;
+    let one = told(window("platform/broken", "Freeze", &[BROKEN]));
+    assert!(one.contains("five fields") && !one.contains("more"), "{one}");
+    let two = told(window("platform/broken", "Freeze", &[BROKEN, "covers: []"]));
+    assert!(two.contains("(and 1 more in its status)"), "{two}");
     let selector =
         window("platform/odd", "Freeze", &[CHRISTMAS, "releaseSelector: {matchExpressions: [{key: a, operator: Is}]}"]);
     check(&[selector], OPEN, InvalidWindow);

@@ -147,6 +147,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn templates_are_equal_by_what_they_say() {
+        let (one, other) = (|| Template::from(json!({"spec": {"a": 1}})), Template::from(json!({"spec": {"a": 2}})));
+        assert_eq!(one(), one());
+        assert_ne!(one(), other);
+        assert_eq!(other.clone(), other);
+    }
+
+    #[test]
     fn a_glance_at_a_template_tells_its_labels_and_containers() {
         let template = Template::from(json!({
             "metadata": {"labels": {"app": "web", "tier": "front"}, "annotations": {"kubectl.kubernetes.io/restartedAt": "now"}},

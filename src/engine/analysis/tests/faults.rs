@@ -19,6 +19,7 @@ fn every_fault_names_the_check_and_the_mend() {
         ("a filter", "query: 'up{{ namespace|upper }}'\nmax: 1", "query cannot be read"),
         ("a loop", "query: '{% for a in b %}{% endfor %}'\nmax: 1", "only placeholders in double braces"),
         ("what depends on the text", "query: 'up{{ version[0] }}'\nmax: 1", "query"),
+        ("what only a text breaks", "query: 'up{{ version and 1 + version }}'\nmax: 1", "query cannot be read"),
         ("no bounds", "interval: 5s", "give min, max or condition"),
         ("bounds the wrong way round", "min: 2\nmax: 1", "min 2 is above max 1"),
         ("a bound that is no number", "max: .nan", "max is NaN: give a finite number"),

@@ -43,6 +43,8 @@ fn rules_of_the_rfc_are_read_as_people_mean_them() {
 fn a_rule_that_skips_is_in_step_however_late_it_is_looked_at() {
     for (rule, start, expected) in [
         ("FREQ=YEARLY;INTERVAL=3", "2020-05-04T09:00:00", ["2029-05-04", "2032-05-04", "2035-05-04"]),
+        ("FREQ=YEARLY;INTERVAL=2", "2020-05-04T09:00:00", ["2028-05-04", "2030-05-04", "2032-05-04"]),
+        ("FREQ=YEARLY;INTERVAL=4", "2019-05-04T09:00:00", ["2027-05-04", "2031-05-04", "2035-05-04"]),
         ("FREQ=MONTHLY;INTERVAL=7", "2026-01-15T09:00:00", ["2027-03-15", "2027-10-15", "2028-05-15"]),
         ("FREQ=MONTHLY;INTERVAL=7", "2019-10-15T09:00:00", ["2027-05-15", "2027-12-15", "2028-07-15"]),
         ("FREQ=WEEKLY;INTERVAL=3", "2026-01-05T09:00:00", ["2026-12-07", "2026-12-28", "2027-01-18"]),
@@ -51,6 +53,31 @@ fn a_rule_that_skips_is_in_step_however_late_it_is_looked_at() {
     ] {
         let expected = expected.map(|day| format!("{day}T09:00:00"));
         assert_eq!(starts(rule, start, "2026-11-23T00:00:00", 3), expected, "{rule}");
+    }
+}
+
+#[test]
+fn the_first_period_counts_and_a_rule_may_have_begun_long_before() {
+    for (rule, start, expected) in [
+        ("FREQ=YEARLY", "2026-12-01T09:00:00", ["2026-12-01T09:00:00", "2027-12-01T09:00:00", "2028-12-01T09:00:00"]),
+        ("FREQ=MONTHLY", "2026-12-01T09:00:00", ["2026-12-01T09:00:00", "2027-01-01T09:00:00", "2027-02-01T09:00:00"]),
+        ("FREQ=HOURLY", "1970-01-01T00:30:00", ["2026-11-23T00:30:00", "2026-11-23T01:30:00", "2026-11-23T02:30:00"]),
+    ] {
+        assert_eq!(starts(rule, start, "2026-11-23T00:00:00", 3), expected, "{rule}");
+    }
+}
+
+#[test]
+fn numbers_before_weekdays_are_read_or_refused() {
+    let faults = |days: &str| {
+        let rule = format!("FREQ=MONTHLY;BYDAY={days}");
+        Rule::parse(&rule, "2026-01-01T09:00:00".parse().unwrap(), &TimeZone::UTC).err().unwrap_or_default()
+    };
+    for days in ["MO", "1MO", "-1FR", "+2TU", "MO,SU"] {
+        assert_eq!(faults(days), [] as [String; 0], "{days}");
+    }
+    for (days, wrong) in [("0MO", "0MO"), ("xMO", "xMO"), ("1XX", "1XX"), ("XX", "XX"), ("M", "M"), ("MO,", "")] {
+        assert!(faults(days)[0].starts_with(&format!("has {wrong:?} in BYDAY")), "{days}: {:?}", faults(days));
     }
 }
 

@@ -93,6 +93,18 @@ fn the_requester_is_excluded_where_the_gate_says_so() {
 }
 
 #[test]
+fn whoever_asked_for_a_version_may_reject_it() {
+    let gates = json!({"approvals": [{"name": "gate", "before": "Start", "required": 1, "excludeRequester": true}]});
+    let mut lab = asked(json!([{"setWeight": 10}, {"pause": {}}]), json!({"gates": gates}));
+    approve(&mut lab, "dora");
+    assert!(refused(&lab).is_some_and(|why| why.contains("dora asked for this version")), "{:?}", refused(&lab));
+    lab.decide(Verdict::Reject, Some("gate"), "dora");
+    lab.run(1);
+    assert_eq!(refused(&lab), None);
+    expect(&lab, Phase::Rejected, "rejected by dora");
+}
+
+#[test]
 fn an_approval_expires_before_it_is_used() {
     let gates = json!({"approvals": [{"name": "gate", "before": "Start", "required": 2, "expiresAfter": "1h"}]});
     let mut lab = asked(json!([{"setWeight": 10}, {"pause": {}}]), json!({"gates": gates}));

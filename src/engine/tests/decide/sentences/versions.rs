@@ -59,6 +59,26 @@ fn every_version_that_went_back_is_remembered_once() {
     assert_eq!(blocked(&lab), ["3", "2"]);
 }
 
+#[test]
+fn a_version_that_is_promoted_after_all_is_not_remembered_as_one_that_went_back() {
+    let mut lab = at_10_percent(json!({}));
+    for tag in ["2", "3"] {
+        lab.happen(&Happening::Version(tag));
+        lab.run(1);
+        lab.decide(Verdict::Abort, None, "olga");
+        lab.run(2);
+    }
+    lab.happen(&Happening::Version("2"));
+    lab.run(1);
+    lab.decide_on(&blocked_revision(&lab, "2"), Verdict::Retry, None, "olga");
+    lab.run(2);
+    assert_eq!(blocked(&lab), ["2", "3"]);
+    lab.decide(Verdict::Promote, None, "olga");
+    lab.run(5);
+    expect(&lab, Phase::Stable, "version 2 runs");
+    assert_eq!(blocked(&lab), ["3"]);
+}
+
 fn blocked_revision(lab: &Lab, tag: &str) -> String {
     lab.status().blocked.iter().find(|blocked| blocked.version == tag).unwrap().revision.clone()
 }
