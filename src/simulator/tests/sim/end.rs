@@ -131,9 +131,9 @@ pub fn stuck(sim: &Sim, calm: jiff::Timestamp) -> Vec<String> {
     stuck
 }
 
-/// How long a run is looked at when everything is over: a week in each hundredth.
+/// How long a run is looked at when everything is over: a week in each thousandth.
 pub fn rest(number: u64) -> std::time::Duration {
-    std::time::Duration::from_secs(if number % 100 == 99 { 7 * 24 * 3600 } else { 330 })
+    std::time::Duration::from_secs(if number % 1000 == 999 { 7 * 24 * 3600 } else { 330 })
 }
 
 /// Whether a version was ever on its way to be promoted.
