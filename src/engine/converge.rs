@@ -229,6 +229,11 @@ impl<'a> Scene<'a> {
         self.work.routes.iter().map(seen)
     }
 
+    /// Whether a version's ReplicaSet is one that we took from the Deployment, or made.
+    pub fn is_left(&self, revision: &WorkloadRevision) -> bool {
+        self.replica_set(&revision.hash).is_some_and(|rs| rs.role.is_some())
+    }
+
     /// That a version's ReplicaSet was not there.
     fn no_replica_set(&self, revision: &WorkloadRevision) -> Seen {
         Seen::absent(Kind::ReplicaSet, format!("{}-{}", self.deployment.name, revision.hash))

@@ -35,7 +35,7 @@ use crate::{
     revision::{Wanted, wanted},
     verdict::{self, Command},
     world::{Guard, World},
-    write::{self, Write},
+    write::{self, Seen, Write},
 };
 
 /// The most transitions in one decision; a plan has at most 64 steps.
@@ -50,6 +50,8 @@ pub struct Outcome {
     pub publish: bool,
     /// The writes that are safe once the status is published, in this order.
     pub writes: Vec<Write>,
+    /// What the status rests on: it must be proven before that is published, because what the status forgets nobody can tell any more.
+    pub rests_on: Vec<Seen>,
     /// What people should be told.
     pub events: Vec<Event>,
     /// Queries to ask now.
@@ -136,6 +138,8 @@ struct Run<'a> {
     events: Vec<Event>,
     faults: Vec<String>,
     wanted: Option<Wanted>,
+    /// What the status rests on.
+    rests_on: Vec<Seen>,
     /// When to look again, whatever is being done.
     wake: Option<Timestamp>,
 }
@@ -151,6 +155,7 @@ impl<'a> Run<'a> {
             events: Vec::new(),
             faults: fault::faults(plan, world),
             wanted: wanted(plan, world, status.stable.as_ref()),
+            rests_on: Vec::new(),
             wake: None,
         }
     }
@@ -267,6 +272,7 @@ impl<'a> Run<'a> {
         Outcome {
             publish: condition::meaningful(before, &self.next),
             writes: doing.writes,
+            rests_on: self.rests_on,
             events: self.events,
             measure,
             watch_pods,

@@ -144,18 +144,23 @@ pub async fn act(
 }
 
 /// Proves that an object is as it was seen, unless that is known: by a request that stores nothing, and that the API server refuses otherwise.
-async fn prove(context: &Context, actor: Actor<'_>, seen: &Seen) -> Result<(), Refusal> {
+///
+/// # Errors
+/// When it is not, or the API server does not say.
+pub async fn prove(context: &Context, actor: Actor<'_>, seen: &Seen) -> Result<(), Refusal> {
     let (term, resource) = (context.leadership.term(), Resource::from(seen.kind));
     let key = Key::new(&actor.key.namespace, &seen.name);
-    let Some(version) = &seen.resource_version else {
-        return match look_again(context, resource, &key).await? {
-            true => Err(Refusal::Stale { resource, key }),
-            false => Ok(()),
-        };
-    };
+    // What this process has written or proven, it has heard of since.
     if context.proofs.holds(actor.key, term, seen.kind, &seen.name) {
         return Ok(());
     }
+    let Some(version) = &seen.resource_version else {
+        if look_again(context, resource, &key).await? {
+            return Err(Refusal::Stale { resource, key });
+        }
+        context.proofs.note_object(actor.key, term, seen.kind, &seen.name);
+        return Ok(());
+    };
     permit(context, actor, resource, &seen.name)?;
     let api: Api<Object> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource.api());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };

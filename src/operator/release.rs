@@ -129,7 +129,7 @@ fn still(context: &Context, key: &Key, decided: Instant, write: &Write) -> bool 
 async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<(), Failure> {
     let (decided, jumped) = (Instant::now(), context.jumped());
     let (plan, status, outcome) = consider(context, key, release, jumped);
-    let Outcome { status: next, publish, mut writes, events, measure, watch_pods, wake } = outcome;
+    let Outcome { status: next, publish, mut writes, rests_on, events, measure, watch_pods, wake } = outcome;
     if let Some(candidate) = &next.candidate {
         Span::current().record("revision", &candidate.revision);
     }
@@ -143,6 +143,12 @@ async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<()
         context.releases.add_at(key.clone(), context.clock.instant(wake));
     }
 
+    let actor = Actor { resource: Resource::Release, key, phase: Some(next.phase) };
+    for seen in &rests_on {
+        act::prove(context, actor, seen)
+            .await
+            .map_err(|refusal| (format!("find {} as it was seen", seen.name), refusal))?;
+    }
     let changed = release.status.as_ref() != Some(&next);
     let proven = publish && changed;
     if proven {
@@ -159,7 +165,6 @@ async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<()
     }
     context.metrics.release(sample::of(key, &next));
     count(context, key, &status, &next);
-    let actor = Actor { resource: Resource::Release, key, phase: Some(next.phase) };
     if writes.is_empty() && next.candidate.is_none() {
         context.proofs.rest(key);
     }

@@ -47,7 +47,7 @@ pub fn settle(
     if let Some(round) = bridge(scene, new, old, keep).or_else(|| restore_traffic(scene, new, old, share)) {
         return round;
     }
-    let mut round = clean_up(scene, new, old, keep);
+    let mut round = clean_up(scene, new, (old, other), keep);
     round.served = true;
     round
 }
@@ -327,7 +327,12 @@ fn restore_traffic(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&Replica
 }
 
 /// Removes what the release has left around the live version.
-fn clean_up(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView>, keep: Keep) -> Round {
+fn clean_up(
+    scene: &Scene<'_>,
+    new: &ReplicaSetView,
+    (old, other): (Option<&ReplicaSetView>, Option<&WorkloadRevision>),
+    keep: Keep,
+) -> Round {
     let mut round = Round::default();
     if let Some(canary) = scene.services().and_then(|s| scene.service(&s.canary)).filter(|c| c.ours && !c.deleting) {
         round.writes.push(write::delete_service(canary).resting_on(scene.weights()));
@@ -355,7 +360,11 @@ fn clean_up(scene: &Scene<'_>, new: &ReplicaSetView, old: Option<&ReplicaSetView
         // Unpinned now, the Services would send traffic to it.
         return Round::wait(format!("waiting for the pods of {} to end", rs.name));
     }
-    round.writes.extend(scene.pinned().filter(|s| s.pin.is_some()).map(write::unpin));
+    // The version left, without pods or not there at all: whoever has just started may not have heard of it.
+    let left = other.filter(|other| other.hash != new.hash);
+    let left =
+        || left.map(|left| scene.replica_set(&left.hash).map_or_else(|| scene.no_replica_set(left), Seen::replica_set));
+    round.writes.extend(scene.pinned().filter(|s| s.pin.is_some()).map(|s| write::unpin(s).resting_on(left())));
     round.writes.extend(scene.view.saved.iter().map(write::delete_saved));
     if round.done() {
         give_back(scene, new, &mut round);

@@ -159,10 +159,11 @@ impl Run<'_> {
             let (Some(work), Some(view)) = (self.plan.workloads.get(*index), self.world.workloads.get(*index)) else {
                 continue;
             };
-            // Whoever has just started may have heard of neither, and would bring both versions behind one Service.
             let gone = view.deployment.as_ref().map(Seen::deployment);
             let gone = gone.unwrap_or_else(|| Seen::absent(Kind::Deployment, &work.deployment));
+            // Whoever has just started may have heard of neither, and would bring both versions behind one Service.
             doing.writes.extend(dismantle(work, view).into_iter().map(|write| write.resting_also_on(gone.clone())));
+            self.rests_on.push(gone);
         }
         let left = self.next.candidate.clone();
         let joined = self.each(|scene, part| match stable.workloads.get(part) {

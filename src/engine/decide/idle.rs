@@ -133,10 +133,9 @@ impl Run<'_> {
         let joined = self.each(|scene, index| {
             let Some(live) = stable.workloads.get(index) else { return crate::converge::Round::default() };
             let parts = others.iter().flatten().filter_map(|other| other.workloads.get(index));
-            let other = parts
-                .filter(|part| part.hash != live.hash)
-                .find(|part| scene.view.replica_sets.iter().any(|rs| rs.hash == part.hash && rs.role.is_some()));
-            settle(scene, live, other, keep, 0)
+            let parts = || parts.clone().filter(|part| part.hash != live.hash);
+            let left = |part: &&_| scene.is_left(part);
+            settle(scene, live, parts().find(left).or_else(|| parts().next()), keep, 0)
         });
         let mut doing = Doing { wake: joined.wake, ..Doing::default() };
         if let Some((message, waits)) = joined.pending() {

@@ -188,7 +188,7 @@ impl Lab {
         let status = self.known(&release);
         let plan = self.plan(&release);
         let world = self.world(&plan);
-        let Outcome { status: next, publish, mut writes, events, measure, watch_pods, wake } =
+        let Outcome { status: next, publish, mut writes, rests_on, events, measure, watch_pods, wake } =
             decide(&plan, &world, &status, self.now());
         assert!(wake.is_none_or(|wake| wake > self.now()), "it would wake for ever at {wake:?}\n{}", self.tail());
         self.watchman.decided(&plan, &world, &status, &next, self.cluster.now);
@@ -196,6 +196,7 @@ impl Lab {
             status: next.clone(),
             publish,
             writes: writes.clone(),
+            rests_on,
             events: events.clone(),
             measure: Vec::new(),
             watch_pods,

@@ -410,10 +410,23 @@ fn a_deployment_that_is_gone_is_proven_to_be_before_its_routes_and_services_are_
     let mut lab = at_10_percent(json!({}));
     lab.done.clear();
     lab.happen(&Happening::DeleteDeployment("web"));
-    lab.run(1);
-    for purpose in ["give back the route", "unpin"] {
-        assert!(rests_on(&lab, purpose).contains(&Seen::absent(Kind::Deployment, "web")), "{purpose}");
+    let gone = Seen::absent(Kind::Deployment, "web");
+    while lab.phase() != Phase::Invalid {
+        lab.round();
+        assert_eq!(lab.outcome.rests_on, std::slice::from_ref(&gone), "nor is the stable version forgotten before");
     }
+    for purpose in ["give back the route", "unpin"] {
+        assert!(rests_on(&lab, purpose).contains(&gone), "{purpose}");
+    }
+}
+
+#[test]
+fn a_service_is_unpinned_only_when_the_version_that_was_left_is_gone_indeed() {
+    let mut lab = at_10_percent(json!({}));
+    let candidate = format!("web-{}", lab.status().candidate.as_ref().unwrap().workloads[0].hash);
+    lab.decide(Verdict::Abort, None, "olga");
+    lab.run(1);
+    assert_eq!(rests_on(&lab, "unpin"), [Seen::absent(Kind::ReplicaSet, candidate)]);
 }
 
 #[test]
