@@ -165,7 +165,7 @@ async fn look(context: &Arc<Context>, key: &Key, release: &Release) -> Result<()
     }
     context.metrics.release(sample::of(key, &next));
     count(context, key, &status, &next);
-    if writes.is_empty() && next.candidate.is_none() {
+    if writes.is_empty() && !plan.has_finalizer() {
         context.proofs.rest(key);
     }
     let written = write(context, actor, release, (&writes, decided), proven).await;

@@ -7,10 +7,10 @@ for namespace in lockkeeper-system platform; do
 done
 ours="--selector app.kubernetes.io/part-of=lockkeeper"
 kubectl delete validatingadmissionpolicybindings,validatingadmissionpolicies,clusterroles,clusterrolebindings $ours
-if kubectl api-resources --api-group=admissionregistration.k8s.io --no-headers | grep --quiet ^mutatingadmissionpolicies; then
+if kubectl api-resources --api-group=admissionregistration.k8s.io --no-headers | grep ^mutatingadmissionpolicies > /dev/null; then
   kubectl delete mutatingadmissionpolicybindings,mutatingadmissionpolicies $ours
 fi
-if kubectl get crd releases.lockkeeper.dev --ignore-not-found | grep --quiet .; then
+if [ -n "$(kubectl get crd releases.lockkeeper.dev --ignore-not-found --output name)" ]; then
   kubectl get releases --all-namespaces --no-headers | while read -r namespace name rest; do
     kubectl patch release "$name" --namespace "$namespace" --type=merge -p '{"metadata":{"finalizers":null}}'
   done

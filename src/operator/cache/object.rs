@@ -75,6 +75,7 @@ struct Metadata {
 struct Manager {
     manager: Option<String>,
     time: Option<Time>,
+    subresource: Option<String>,
     fields_v1: Option<Owned>,
 }
 
@@ -106,10 +107,10 @@ impl From<Metadata> for ObjectMeta {
 }
 
 impl From<Manager> for ManagedFieldsEntry {
-    fn from(Manager { manager, time, fields_v1 }: Manager) -> Self {
+    fn from(Manager { manager, time, subresource, fields_v1 }: Manager) -> Self {
         let names = |owned: Owned| owned.spec.into_keys().map(|name| (name, Value::Object(Map::new()))).collect();
         let fields_v1 = fields_v1.map(|owned| FieldsV1(Map::from_iter([("f:spec".into(), names(owned))]).into()));
-        Self { manager, time, fields_v1, ..Self::default() }
+        Self { manager, time, subresource, fields_v1, ..Self::default() }
     }
 }
 

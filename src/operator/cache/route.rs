@@ -1,6 +1,7 @@
 //! What gateways say of a route.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::DynamicObject;
 use lockkeeper_engine::world::RouteView;
 use serde_json::Value;
@@ -17,12 +18,16 @@ pub struct RouteEntry {
     generation: Option<i64>,
 }
 
-/// An HTTPRoute as seen at `now`. What was seen before tells since when this generation is accepted.
+/// An HTTPRoute as seen at `now`. What was seen before tells since when this generation is accepted; of one that is seen for the first time, as by a
+/// process that has just started, when its status was last written: it has not been accepted later than that.
 pub fn route(object: &DynamicObject, before: Option<&RouteEntry>, now: Timestamp) -> RouteEntry {
     let metadata = &object.metadata;
     let generation = metadata.generation;
     let verdict = verdict(&object.data, metadata.namespace.as_deref().unwrap_or_default(), generation);
-    let since = before.filter(|before| before.generation == generation).and_then(|before| before.view.accepted);
+    let since = match before {
+        Some(before) => before.view.accepted.filter(|_| before.generation == generation),
+        None => reported(metadata).filter(|at| *at < now),
+    };
     RouteEntry {
         generation,
         rules: Compact::new(&object.data["spec"]["rules"]),
@@ -39,6 +44,14 @@ pub fn route(object: &DynamicObject, before: Option<&RouteEntry>, now: Timestamp
             authorship: authorship(metadata, "/f:spec/f:rules", before.map(|b| &b.view.authorship), now),
         },
     }
+}
+
+/// After which time, in whole seconds as the API server notes it, nobody has written the status.
+fn reported(metadata: &ObjectMeta) -> Option<Timestamp> {
+    let entries = metadata.managed_fields.iter().flatten();
+    let written = entries.filter(|entry| entry.subresource.as_deref() == Some("status"));
+    let last = written.filter_map(|entry| entry.time.as_ref()).map(|time| time.0).max()?;
+    last.checked_add(SignedDuration::from_secs(1)).ok()
 }
 
 #[derive(Debug, PartialEq)]
@@ -144,6 +157,23 @@ mod tests {
         assert_eq!(edited.view.accepted, None);
         let seen = route(&object(2, &[("Accepted", "True", 2)]), Some(&edited), at(7));
         assert_eq!(seen.view.accepted, Some(at(7)));
+    }
+
+    #[test]
+    fn whoever_sees_it_for_the_first_time_knows_when_its_status_was_last_written() {
+        let mut told = object(1, &[("Accepted", "True", 1)]);
+        told.metadata.managed_fields = serde_json::from_value(json!([
+            {"manager": "gateway", "subresource": "status", "time": "1970-01-01T00:00:10Z"},
+            {"manager": "people", "time": "1970-01-01T00:00:20Z"},
+        ]))
+        .unwrap();
+        assert_eq!(route(&told, None, at(30)).view.accepted, Some(at(11)));
+        assert_eq!(route(&told, None, at(5)).view.accepted, Some(at(5)), "its clock may be behind");
+        let mut refused = object(1, &[("Accepted", "False", 1)]);
+        refused.metadata.managed_fields.clone_from(&told.metadata.managed_fields);
+        let refused = route(&refused, None, at(30));
+        assert_eq!(refused.view.accepted, None);
+        assert_eq!(route(&told, Some(&refused), at(31)).view.accepted, Some(at(31)), "seen to be accepted since");
     }
 
     #[test]
