@@ -130,6 +130,8 @@ pub struct Witness {
     pub skew: Skew,
     /// After this time an operator has heard of a change.
     pub known_after: Duration,
+    /// After this time, of a change of endpoints.
+    pub endpoints_known_after: Duration,
     /// After this time, an operator that has heard of it has brought requests that reach no pod to one.
     pub patience: Duration,
 }

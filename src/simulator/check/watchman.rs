@@ -14,6 +14,8 @@ use crate::api::{Change, Key, Kind, Observer, Snapshot, object::list};
 pub struct Memory {
     /// After this time the operator has heard of a change.
     pub known_after: Duration,
+    /// After this time, of a change of endpoints.
+    pub endpoints_known_after: Duration,
     /// The hashes of each revision that it has ever named, by workload.
     pub revisions: BTreeMap<String, Vec<String>>,
     /// Others have taken pods, Services or routes away, or changed them, and it is not mended yet.
@@ -41,7 +43,7 @@ impl Memory {
 
     /// Whether whoever has asked for a write at that time may not have heard yet that the stable version has ready pods again.
     pub fn was_bare(&self, asked: Timestamp) -> bool {
-        self.bare.is_some_and(|bare| asked < bare + self.known_after)
+        self.bare.is_some_and(|bare| asked < bare + self.endpoints_known_after)
     }
 }
 
@@ -59,8 +61,8 @@ impl Watchman {
     }
 
     fn remember(&mut self, change: &Change, author: Author, release: &Key, works: &[Work]) {
-        let known_after = self.witness.known_after;
-        let fresh = || Memory { known_after, ..Memory::default() };
+        let Witness { known_after, endpoints_known_after, .. } = self.witness;
+        let fresh = || Memory { known_after, endpoints_known_after, ..Memory::default() };
         let memory = self.memories.entry(release.clone()).or_insert_with(fresh);
         if change.key == *release {
             if memory.named.is_none() && !change.object["status"]["stable"].is_null() {

@@ -43,6 +43,8 @@ pub struct Plot {
     pub truth: Arc<dyn Truth>,
     /// After this time an operator has heard of a change: checkers wait so long where a promise is about what it knows.
     pub known_after: Duration,
+    /// The same of endpoints, where that takes longer: nothing that is written proves them.
+    pub endpoints_known_after: Duration,
     /// So long they wait, from then on, for requests that reach no pod to be brought to one.
     pub patience: Duration,
     /// How long a message to the API server takes, in milliseconds.
@@ -69,6 +71,7 @@ impl Plot {
             actors: Vec::new(),
             truth: Arc::new(world::by_image),
             known_after: KNOWN_AFTER,
+            endpoints_known_after: Duration::ZERO,
             patience: PATIENCE,
             latency: (0, 4),
             notices_after: (1, 20),
@@ -141,6 +144,7 @@ impl Sim {
             actors,
             truth,
             known_after,
+            endpoints_known_after,
             patience,
             latency,
             notices_after,
@@ -154,7 +158,9 @@ impl Sim {
         let gateway = Gateway::new(accepts_after, settles_after).only(gateways);
         let in_force = gateway.in_force();
         let report = Report::default();
-        let witness = Witness { in_force: in_force.clone(), skew: skew.clone(), known_after, patience };
+        let endpoints_known_after = known_after.max(endpoints_known_after);
+        let witness =
+            Witness { in_force: in_force.clone(), skew: skew.clone(), known_after, endpoints_known_after, patience };
         crate::check::install(&mut server, &report, witness);
         let shared = Shared::new(server, virtual_clock(begins), trace, fastrand::Rng::with_seed(seed));
         install(&shared, objects)?;

@@ -101,6 +101,8 @@ impl Swell {
         }
         if self.dies() {
             plot.known_after = plot.known_after.max(Duration::from_millis(1500));
+            // Whoever starts in the place of another sees them as old as that, until it has caught up.
+            plot.endpoints_known_after = OLD + Duration::from_secs(1);
         }
         // Of pods endpoints tell, too.
         if let Some((_, stall)) = self.stall.filter(|(_, stall)| stall.kind != Some(Kind::ReplicaSet)) {
