@@ -16,3 +16,7 @@ if [ -n "$(kubectl get crd releases.lockkeeper.dev --ignore-not-found --output n
   done
   kubectl delete crd {releases,deploymentwindows,rollbackpolicies,decisions}.lockkeeper.dev --ignore-not-found
 fi
+# What a story that failed has left mid-way is nobody's any more.
+kubectl get deployments --all-namespaces --no-headers | while read -r namespace name rest; do
+  kubectl annotate deployment "$name" --namespace "$namespace" lockkeeper.dev/release- lockkeeper.dev/hold- lockkeeper.dev/paused-by-
+done
