@@ -109,14 +109,9 @@ impl Write {
         Self { kind, name: name.into(), request, purpose: purpose.into(), rests_on: Vec::new() }
     }
 
-    /// The same write, which rests on these objects.
-    pub fn resting_on(self, rests_on: impl IntoIterator<Item = Seen>) -> Self {
-        Self { rests_on: rests_on.into_iter().collect(), ..self }
-    }
-
-    /// The same write, which rests on this object, too.
-    pub fn resting_also_on(mut self, seen: Seen) -> Self {
-        self.rests_on.push(seen);
+    /// The same write, which rests on these objects, too.
+    pub fn resting_on(mut self, rests_on: impl IntoIterator<Item = Seen>) -> Self {
+        self.rests_on.extend(rests_on);
         self
     }
 }

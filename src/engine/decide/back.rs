@@ -162,7 +162,7 @@ impl Run<'_> {
             let gone = view.deployment.as_ref().map(Seen::deployment);
             let gone = gone.unwrap_or_else(|| Seen::absent(Kind::Deployment, &work.deployment));
             // Whoever has just started may have heard of neither, and would bring both versions behind one Service.
-            doing.writes.extend(dismantle(work, view).into_iter().map(|write| write.resting_also_on(gone.clone())));
+            doing.writes.extend(dismantle(work, view).into_iter().map(|write| write.resting_on([gone.clone()])));
             self.rests_on.push(gone);
         }
         let left = self.next.candidate.clone();
