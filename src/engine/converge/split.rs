@@ -29,6 +29,9 @@ pub fn split(
         return Round::write(held);
     }
     let Some(old) = scene.replica_set(&stable.hash) else { return without_stable(scene, stable, candidate) };
+    if let Some(unheard) = unheard(scene, candidate) {
+        return unheard;
+    }
     let mut writes = Vec::new();
     writes.extend(scene.save(old));
     let asked = target.replicas(scene.deployment.replicas, scene.work.routed());
@@ -45,6 +48,17 @@ pub fn split(
         return Round::write(writes);
     }
     shift(scene, old, new, target, shut)
+}
+
+/// Before anything else begins: a round that waits to hear what the Deployment's controller has done until it was paused, or none if that is known.
+/// A ReplicaSet that it has begun natively completes the rollout in spite of the pause when its pods get ready, and those of the stable version go:
+/// it has to be taken off before a Service is pinned to that.
+fn unheard(scene: &Scene<'_>, candidate: &WorkloadRevision) -> Option<Round> {
+    let deployment = scene.deployment;
+    let begun = scene.replica_set(&candidate.hash).is_some() || scene.pinned().any(|service| service.pin.is_some());
+    let own = scene.view.replica_sets.iter().filter(|rs| rs.controlled && rs.digest == deployment.digest);
+    let heard = deployment.current && deployment.updated <= own.map(|rs| rs.existing).sum();
+    (!begun && !heard).then(|| Round::wait(format!("waiting for Deployment {} to be held", deployment.name)))
 }
 
 /// The candidate's ReplicaSet, or the round that makes it with so many pods, or borrows it.

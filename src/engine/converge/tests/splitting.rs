@@ -55,6 +55,34 @@ fn a_share_that_falls_waits_for_nothing_and_capacity_follows_it() {
     check(&half().but(|m| m.service("web-canary").ready.clear()).split(), &["web: set weight 0"]);
 }
 
+/// What its controller has begun before the pause would complete in spite of it: by then it has to be taken off, and so to be heard of.
+#[test]
+fn nothing_begins_before_it_is_heard_what_the_deployment_has_done() {
+    const HELD: [&str; 1] = ["waiting for Deployment web to be held"];
+    let begins = Moment::beside(true).with(|m| {
+        m.view.replica_sets.retain(|set| set.hash == "a");
+        m.view.services.remove("web-canary");
+        m.view.routes = Moment::untouched();
+        m.unpin();
+    });
+    let all = [&TO_A[..], &["web-canary: create canary Service", "web-b: create candidate"]].concat();
+    check(&begins.split(), &all);
+    check(&begins.with(|m| m.deployment().current = false).split(), &HELD);
+    let begun = begins.with(|m| m.deployment().updated = 1);
+    check(&begun.split(), &HELD);
+    // Once it is heard of it goes first.
+    let native = |m: &mut Moment| {
+        let set = ReplicaSetView { digest: "b".into(), version: "b".into(), ..replica_set("native", None, 1) };
+        m.view.replica_sets.push(set);
+    };
+    check(&begun.with(native).split(), &["web-native: detach as candidate"]);
+    // What is under way waits for no such news.
+    for under_way in [begins.with(|m| m.pin("a")), half()] {
+        let stale = under_way.with(|m| m.deployment().current = false);
+        assert_eq!(told(&stale.split()), told(&under_way.split()));
+    }
+}
+
 /// Somebody has added a rule since: the largest share stays, and the rule gets its part.
 #[test]
 fn a_share_that_does_not_grow_rests_on_nothing() {

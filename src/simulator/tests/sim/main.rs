@@ -1,6 +1,7 @@
 //! Many seeds, each a whole release in random weather, and many plans, each one fault at one request of a calm release.
 //!
 //! Gales are storms with more of everything (see gale.rs): `LOCKKEEPER_GALES=from..to`; they count as seeds, too.
+//! Breezes are storms in a small shop, where a release takes less time: `LOCKKEEPER_BREEZES=from..to`; they count as seeds, too.
 //! Swells are storms with more about operators and watches (see swell.rs): `LOCKKEEPER_SWELLS=from..to`; they count as seeds, too.
 //! `LOCKKEEPER_SEEDS=from..to` and `LOCKKEEPER_PLANS=from..to` say which, `LOCKKEEPER_THREADS` on how many threads (2). Of two releases every request
 //! meets every fault: all of them with `LOCKKEEPER_SIM_ALL`, else each 41st; `LOCKKEEPER_WHOLE=from..to` are those to look at. One seed or plan alone
@@ -100,18 +101,22 @@ fn main() -> ExitCode {
     let (seeds, plans) = (range("LOCKKEEPER_SEEDS", "0..100"), range("LOCKKEEPER_PLANS", "0..100"));
     // Whoever names seeds means just these.
     let only = std::env::var_os("LOCKKEEPER_SEEDS").is_some();
-    let [gales, swells] =
-        ["LOCKKEEPER_GALES", "LOCKKEEPER_SWELLS"].map(|name| range(name, if only { "0..0" } else { "0..50" }));
+    let [breezes, gales, swells] = ["LOCKKEEPER_BREEZES", "LOCKKEEPER_GALES", "LOCKKEEPER_SWELLS"]
+        .map(|name| range(name, if only { "0..0" } else { "0..50" }));
     let threads = std::env::var("LOCKKEEPER_THREADS").map_or(2, |threads| threads.parse().unwrap());
     let (summary, started) = (Mutex::new(Summary::default()), Instant::now());
     let count = |range: &Range<u64>| range.end.saturating_sub(range.start);
-    let (many_seeds, many_plans) = (count(&seeds) + count(&gales) + count(&swells), count(&plans));
+    let (many_seeds, many_plans) = (count(&seeds) + count(&breezes) + count(&gales) + count(&swells), count(&plans));
     let mut failures = all("SEEDS", seeds, threads, &summary, storm::play);
+    failures.extend(all("BREEZES", breezes, threads, &summary, storm::breeze));
     failures.extend(all("GALES", gales, threads, &summary, storm::gale));
     failures.extend(all("SWELLS", swells, threads, &summary, storm::swell));
     if many_seeds > 1 {
         for seed in found("storm") {
             failures.extend(all("SEEDS", seed..seed + 1, threads, &summary, |seed, _| storm::play(seed, false)));
+        }
+        for seed in found("breeze") {
+            failures.extend(all("BREEZES", seed..seed + 1, threads, &summary, |seed, _| storm::breeze(seed, false)));
         }
         for seed in found("gale") {
             failures.extend(all("GALES", seed..seed + 1, threads, &summary, |seed, _| storm::gale(seed, false)));

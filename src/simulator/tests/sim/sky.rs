@@ -41,6 +41,30 @@ pub struct Sky {
     pub neighbours: u8,
     /// Whether our Release has a second workload.
     pub wide: bool,
+    /// How large our shop is.
+    pub size: Size,
+}
+
+/// How large a shop is, and how much goes on there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// Four pods of a workload, and people who come back again and again.
+    Usual,
+    /// So many pods, steps that nobody waits at, and people who leave it alone but for once.
+    Small {
+        /// One or two.
+        replicas: u32,
+    },
+}
+
+impl Size {
+    /// How often people do something meanwhile, at most.
+    pub fn acts(self) -> u8 {
+        match self {
+            Self::Usual => u8::MAX,
+            Self::Small { .. } => 1,
+        }
+    }
 }
 
 impl Sky {
@@ -76,7 +100,14 @@ impl Sky {
             recreated: if recreates { recreated } else { Vec::new() },
             neighbours: if neighbours { random.u8(1..3) } else { 0 },
             wide,
+            size: Size::Usual,
         }
+    }
+
+    /// Over a small shop: one workload, and nobody beside it.
+    pub fn small(seed: u64) -> Self {
+        let replicas = fastrand::Rng::with_seed(seed ^ 0x736d_616c_6c00).u32(1..=2);
+        Self { neighbours: 0, wide: false, size: Size::Small { replicas }, ..Self::new(seed) }
     }
 
     /// When it begins.

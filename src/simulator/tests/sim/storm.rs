@@ -27,7 +27,7 @@ use crate::{
     common::{ask_for, at, plot, release},
     end,
     gale::Gale,
-    sky::{self, Sky},
+    sky::{self, Size, Sky},
     swell::{self, Swell},
 };
 
@@ -38,6 +38,13 @@ const STEPS: [&str; 3] = [
     r#"[{"setWeight": 10}, {"pause": {"duration": "30s"}}, {"setWeight": 50}, {"setWeight": 100}]"#,
     r#"[{"setWeight": 5}, {"analysis": {"policy": "slo", "duration": "60s"}}, {"setWeight": 40}, {"setWeight": 80}]"#,
     r#"[{"setWeight": 20}, {"approval": {"name": "go"}}, {"setWeight": 60}, {"pause": {"duration": "20s"}}, {"setWeight": 100}]"#,
+];
+
+/// The same, and nobody waits longer than it takes to measure once or twice.
+const BRISK: [&str; 3] = [
+    r#"[{"setWeight": 10}, {"pause": {"duration": "5s"}}, {"setWeight": 50}, {"setWeight": 100}]"#,
+    r#"[{"setWeight": 5}, {"analysis": {"policy": "slo", "duration": "10s"}}, {"setWeight": 40}, {"setWeight": 80}]"#,
+    r#"[{"setWeight": 20}, {"approval": {"name": "go"}}, {"setWeight": 60}, {"pause": {"duration": "5s"}}, {"setWeight": 100}]"#,
 ];
 
 /// What a seed means.
@@ -131,8 +138,12 @@ impl Helpers {
     }
 }
 
-fn objects(weather: &Weather, begins: Timestamp) -> Vec<Value> {
-    let mut release = shop::release(serde_json::from_str(STEPS[weather.steps]).unwrap());
+fn objects(weather: &Weather, size: Size, begins: Timestamp) -> Vec<Value> {
+    let (steps, replicas) = match size {
+        Size::Usual => (STEPS, 4),
+        Size::Small { replicas } => (BRISK, replicas),
+    };
+    let mut release = shop::release(serde_json::from_str(steps[weather.steps]).unwrap());
     if weather.steps == 2 {
         release["spec"]["gates"] = json!({"approvals": [{"name": "go", "required": 2}]});
     }
@@ -140,7 +151,7 @@ fn objects(weather: &Weather, begins: Timestamp) -> Vec<Value> {
     if weather.bake {
         policy["spec"]["bake"] = json!("25s");
     }
-    let mut objects = vec![shop::deployment("1.0.0", 4), shop::service(), shop::route(), policy, release];
+    let mut objects = vec![shop::deployment("1.0.0", replicas), shop::service(), shop::route(), policy, release];
     if weather.frozen {
         objects.push(swell::freeze("freeze", begins, (20, 120)));
     }
@@ -158,13 +169,13 @@ fn plan(
     // One piece of news waits for the one before it, and a decision that met a conflict is taken again a moment later.
     plot.known_after += weather.lag;
     sky.begin(&mut plot);
-    plot.objects = objects(weather, plot.begins);
+    plot.objects = objects(weather, sky.size, plot.begins);
     let first = When::Once(Box::new(|objects: &Snapshot| at(objects, "Stable", "1.0.0")));
     let version = ["2.0.0", "2.0.0", "2.0.0", "2.0.0-errors10"][random.usize(0..4)];
     let helpers = Helpers { blind: weather.blind, ..Helpers::default() };
     plot.actors = vec![Box::new(Script::default().then(first, ask_for(version))), Box::new(helpers)];
     let mut script = Script::default();
-    for _ in 0..weather.acts {
+    for _ in 0..weather.acts.min(sky.size.acts()) {
         let after = Duration::from_millis(random.u64(0..60_000));
         script = script.then(When::After(after), act::act(random));
     }
@@ -208,24 +219,31 @@ fn trouble(mut chance: fastrand::Rng, rarely: u32, old: bool) -> impl Fault {
 
 /// Plays a seed.
 pub fn play(seed: u64, lines: bool) -> std::result::Result<Told, String> {
-    play_with(seed, (&Gale::none(), &Swell::default()), lines)
+    play_with(seed, (Sky::new(seed), &Gale::none(), &Swell::default()), lines)
+}
+
+/// Plays a seed in a small shop. Its storm is one that no seed of [`play`] has.
+pub fn breeze(seed: u64, lines: bool) -> std::result::Result<Told, String> {
+    let storm = seed | 1 << 42;
+    play_with(storm, (Sky::small(storm), &Gale::none(), &Swell::default()), lines)
 }
 
 /// Plays a seed with more of everything. Its storm is one that no seed of [`play`] has.
 pub fn gale(seed: u64, lines: bool) -> std::result::Result<Told, String> {
-    play_with(seed | 1 << 40, (&Gale::new(seed), &Swell::default()), lines)
+    let storm = seed | 1 << 40;
+    play_with(storm, (Sky::new(storm), &Gale::new(seed), &Swell::default()), lines)
 }
 
 /// Plays a seed with more about operators and watches. Its storm is one that no seed of [`play`] has.
 pub fn swell(seed: u64, lines: bool) -> std::result::Result<Told, String> {
-    play_with(seed | 1 << 41, (&Gale::none(), &Swell::new(seed)), lines)
+    let storm = seed | 1 << 41;
+    play_with(storm, (Sky::new(storm), &Gale::none(), &Swell::new(seed)), lines)
 }
 
-fn play_with(seed: u64, (gale, swell): (&Gale, &Swell), lines: bool) -> std::result::Result<Told, String> {
+fn play_with(seed: u64, (sky, gale, swell): (Sky, &Gale, &Swell), lines: bool) -> std::result::Result<Told, String> {
     let mut random = fastrand::Rng::with_seed(seed ^ 0x0005_7042);
     let weather = Weather::new(&mut random);
     let storms = Arc::new(AtomicBool::new(true));
-    let sky = Sky::new(seed);
     let mut plot = plan(seed, lines, (&weather, &sky, swell), &mut random, &storms);
     gale.over(&mut plot);
     let skew = plot.skew.clone();

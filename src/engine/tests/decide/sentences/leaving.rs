@@ -245,6 +245,7 @@ fn what_an_admission_policy_makes_of_the_candidate_is_told() {
     let mut lab = at_rest(json!([{"setWeight": 10}, {"pause": {}}]), json!({}));
     lab.happen(&Happening::Version("2"));
     while lab.phase() != Phase::Progressing || lab.log.iter().all(|line| !line.contains("create candidate")) {
+        lab.pass();
         lab.round();
     }
     let name = format!("web-{}", lab.status().candidate.as_ref().unwrap().workloads[0].hash);
