@@ -51,7 +51,7 @@ endif
 e2e-stories:
 	cargo test --workspace --test e2e_stories
 e2e-suites:
-	cargo test --workspace $(patsubst %,--test=%,$(filter-out e2e_stories,$(shell sed -n 's/^name = "\(e2e_.*\)"/\1/p' e2e/Cargo.toml)))
+	cargo test --workspace --no-fail-fast $(patsubst %,--test=%,$(filter-out e2e_stories,$(shell sed -n 's/^name = "\(e2e_.*\)"/\1/p' e2e/Cargo.toml)))
 
 bench: programs ## measures the program that ships; QUICK=1: small numbers; ROWS="verdict-100 at-rest-5000": only these
 	cargo bench -p lockkeeper-engine --bench decide
