@@ -58,6 +58,14 @@ pub enum Size {
 }
 
 impl Size {
+    /// Pods of each workload, in the beginning.
+    pub fn replicas(self) -> u32 {
+        match self {
+            Self::Usual => 4,
+            Self::Small { replicas } => replicas,
+        }
+    }
+
     /// How often people do something meanwhile, at most.
     pub fn acts(self) -> u8 {
         match self {

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Told, act,
-    common::{ask_for, at, plot, release},
+    common::{STEPS, ask_for, at, plot, release},
     end,
     gale::Gale,
     sky::{self, Size, Sky},
@@ -34,18 +34,25 @@ use crate::{
 /// How long it storms.
 const STORM: Duration = Duration::from_secs(150);
 
-const STEPS: [&str; 3] = [
-    r#"[{"setWeight": 10}, {"pause": {"duration": "30s"}}, {"setWeight": 50}, {"setWeight": 100}]"#,
-    r#"[{"setWeight": 5}, {"analysis": {"policy": "slo", "duration": "60s"}}, {"setWeight": 40}, {"setWeight": 80}]"#,
-    r#"[{"setWeight": 20}, {"approval": {"name": "go"}}, {"setWeight": 60}, {"pause": {"duration": "20s"}}, {"setWeight": 100}]"#,
-];
+/// How many lists of steps there are.
+const LISTS: usize = 3;
 
-/// The same, and nobody waits longer than it takes to measure once or twice.
-const BRISK: [&str; 3] = [
-    r#"[{"setWeight": 10}, {"pause": {"duration": "5s"}}, {"setWeight": 50}, {"setWeight": 100}]"#,
-    r#"[{"setWeight": 5}, {"analysis": {"policy": "slo", "duration": "10s"}}, {"setWeight": 40}, {"setWeight": 80}]"#,
-    r#"[{"setWeight": 20}, {"approval": {"name": "go"}}, {"setWeight": 60}, {"pause": {"duration": "5s"}}, {"setWeight": 100}]"#,
-];
+/// A list of steps. In a small shop nobody waits longer than it takes to measure once or twice.
+fn steps(list: usize, size: Size) -> Value {
+    let [early, analysis, late] = match size {
+        Size::Usual => ["30s", "60s", "20s"],
+        Size::Small { .. } => ["5s", "10s", "5s"],
+    };
+    match list {
+        0 => json!([{"setWeight": 10}, {"pause": {"duration": early}}, {"setWeight": 50}, {"setWeight": 100}]),
+        1 => {
+            json!([{"setWeight": 5}, {"analysis": {"policy": "slo", "duration": analysis}}, {"setWeight": 40}, {"setWeight": 80}])
+        }
+        _ => json!([
+            {"setWeight": 20}, {"approval": {"name": "go"}}, {"setWeight": 60}, {"pause": {"duration": late}}, {"setWeight": 100},
+        ]),
+    }
+}
 
 /// What a seed means.
 #[derive(Debug)]
@@ -65,7 +72,7 @@ struct Weather {
 impl Weather {
     fn new(random: &mut fastrand::Rng) -> Self {
         Self {
-            steps: random.usize(0..STEPS.len()),
+            steps: random.usize(0..LISTS),
             blind: random.u8(0..8) == 0,
             rarely: [0, 200, 60, 25][random.usize(0..4)],
             lag: Duration::from_millis([0, 0, 300, 900][random.usize(0..4)]),
@@ -139,11 +146,7 @@ impl Helpers {
 }
 
 fn objects(weather: &Weather, size: Size, begins: Timestamp) -> Vec<Value> {
-    let (steps, replicas) = match size {
-        Size::Usual => (STEPS, 4),
-        Size::Small { replicas } => (BRISK, replicas),
-    };
-    let mut release = shop::release(serde_json::from_str(steps[weather.steps]).unwrap());
+    let mut release = shop::release(steps(weather.steps, size));
     if weather.steps == 2 {
         release["spec"]["gates"] = json!({"approvals": [{"name": "go", "required": 2}]});
     }
@@ -151,7 +154,7 @@ fn objects(weather: &Weather, size: Size, begins: Timestamp) -> Vec<Value> {
     if weather.bake {
         policy["spec"]["bake"] = json!("25s");
     }
-    let mut objects = vec![shop::deployment("1.0.0", replicas), shop::service(), shop::route(), policy, release];
+    let mut objects = vec![shop::deployment("1.0.0", size.replicas()), shop::service(), shop::route(), policy, release];
     if weather.frozen {
         objects.push(swell::freeze("freeze", begins, (20, 120)));
     }
@@ -165,7 +168,7 @@ fn plan(
     random: &mut fastrand::Rng,
     storms: &Arc<AtomicBool>,
 ) -> Plot {
-    let mut plot = Plot { lines, ..plot(seed, STEPS[0]) };
+    let mut plot = Plot { lines, ..plot(seed, STEPS) };
     // One piece of news waits for the one before it, and a decision that met a conflict is taken again a moment later.
     plot.known_after += weather.lag;
     sky.begin(&mut plot);
