@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Plants bugs into a copy of the sources, one at a time, and counts the seeds that the simulator needs to catch each.
 
-All are in one build; which is in force is said at run time. The product's own code knows nothing of it. Each bug meets the same seeds, from 0 on.
+All are in one build; which is in force is said at run time. The product's own code knows nothing of it. Each bug meets the same seeds, from 0 on:
+swells, or those of the `weather` in which it is known to strike, then as many as it says.
 A seed that fails without a bug, too, says nothing of one. A bug is caught when more than a stray few of the others fail, and the first of them
 fails in the same way, to the byte, when it is played again. Exits 1 if a bug is missed.
 
@@ -13,6 +14,7 @@ into this page.
 
 import argparse
 import collections
+import functools
 import json
 import os
 import re
@@ -88,38 +90,48 @@ class Simulator:
     def __init__(self, binary: str, threads: int):
         self.binary, self.threads = binary, threads
 
-    def play(self, bug: str, seeds: range) -> str:
+    def play(self, bug: str, weather: str, seeds: range) -> str:
         """What is said of these seeds."""
         environment = dict(os.environ, LOCKKEEPER_PLANTED=bug, LOCKKEEPER_THREADS=str(self.threads), LOCKKEEPER_SEEDS="0..0", LOCKKEEPER_PLANS="0..0")
-        environment["LOCKKEEPER_SWELLS"] = f"{seeds.start}..{seeds.stop}"
+        environment[f"LOCKKEEPER_{weather}"] = f"{seeds.start}..{seeds.stop}"
         done = subprocess.run([self.binary], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         if not re.search(r"^plans=0 seeds=\d+ failures=\d+$", done.stdout, re.M):
             sys.exit(f"{bug}: the simulator does not say how seeds {seeds.start}..{seeds.stop} have ended")
         return done.stdout
 
-    def failures(self, bug: str, seeds: range) -> dict[int, str]:
+    def failures(self, bug: str, weather: str, seeds: range) -> dict[int, str]:
         """Which seeds fail, in order, and which promise each has broken first. (Seeds that are played beside these do not count.)"""
-        said = re.findall(r"^LOCKKEEPER_SWELLS=(\d+)\.\.\d+: (.*)", self.play(bug, seeds), re.M)
+        said = re.findall(rf"^LOCKKEEPER_{weather}=(\d+)\.\.\d+: (.*)", self.play(bug, weather, seeds), re.M)
         promise = [(int(seed), re.search(r"\bS\d+\b", why)) for seed, why in said]
         return {seed: broken[0] if broken else "it ends" for seed, broken in sorted(promise, key=lambda pair: pair[0]) if seed in seeds}
 
-    def replays(self, bug: str, seed: int) -> bool:
+    @functools.cache
+    def known(self, weather: str, seeds: range) -> frozenset[int]:
+        """The seeds that fail without a bug, too."""
+        failures = self.failures("none", weather, seeds)
+        said = ", ".join(f"seed {seed} ({promise})" for seed, promise in failures.items()) or "no seed fails"
+        print(f"{weather.lower()} without a bug: {said}", flush=True)
+        return frozenset(failures)
+
+    def replays(self, bug: str, weather: str, seed: int) -> bool:
         """Whether a failing seed goes the same way to the byte, with its whole trace, when it is played again; but for how long it took."""
-        said = [self.play(bug, range(seed, seed + 1)) for _ in range(2)]
+        said = [self.play(bug, weather, range(seed, seed + 1)) for _ in range(2)]
         one, again = (re.sub(r"[0-9.]+m?s on \d+ threads", "", text) for text in said)
         return one == again and one.count("\n") > 100
 
 
-def row(simulator: Simulator, bug: dict, seeds: int, known: set[int]) -> tuple[str, bool]:
+def row(simulator: Simulator, bug: dict, seeds: int) -> tuple[str, bool]:
     """What the table says of a bug, and whether it is caught."""
+    weather, seeds = bug.get("weather", "swells").upper(), bug.get("seeds", seeds)
+    known = simulator.known(weather, range(seeds))
     found, at, size = {}, 0, 8
     while len(found) <= STRAY and at < seeds:
-        failures = simulator.failures(bug["name"], range(at, min(at + size, seeds)))
+        failures = simulator.failures(bug["name"], weather, range(at, min(at + size, seeds)))
         found |= {seed: promise for seed, promise in failures.items() if seed not in known}
         at, size = at + size, size * 2
     caught = len(found) > STRAY
     first = min(found, default=0)
-    if caught and not simulator.replays(bug["name"], first):
+    if caught and not simulator.replays(bug["name"], weather, first):
         sys.exit(f"{bug['name']}: seed {first} goes another way when it is played again")
     promises = collections.Counter(found.values()).most_common()
     by = ", ".join(promise for promise, _ in promises) if caught else f"MISSED {found or ''}"
@@ -147,14 +159,12 @@ def main() -> int:
         return 0
     write(files, options.copy)
     simulator = Simulator(build(options.copy), options.threads)
-    known = simulator.failures("none", range(options.seeds))
-    print("without a bug:", ", ".join(f"seed {seed} ({promise})" for seed, promise in known.items()) or "no seed fails", flush=True)
     only = set(options.only.split(",")) - {""}
     rows, missed = [], 0
     for bug in bugs:
         if only and bug["name"] not in only:
             continue
-        line, caught = row(simulator, bug, options.seeds, set(known))
+        line, caught = row(simulator, bug, options.seeds)
         missed += not caught
         rows.append(line)
         print(line, flush=True)

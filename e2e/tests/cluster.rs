@@ -17,8 +17,8 @@ use lockkeeper_e2e::{Cluster, MutatingPolicies, Options, Suite, Test};
 use cluster::{access, behaviour, node, prometheus, traffic};
 
 fn main() -> ExitCode {
-    // Each test has its own namespace and waits most of the time.
-    Suite::main(8, |suite| {
+    // Each test has its own namespace and waits most of the time; with more of them two cores may not answer all the requests in time.
+    Suite::main(3, |suite| {
         for mutating_policies in MutatingPolicies::possible() {
             suite.run(start(*mutating_policies), tests(*mutating_policies))?;
         }

@@ -35,7 +35,7 @@ pub use self::{
     rumour::{Rumour, Stall},
     schema::faults,
     selector::{Selector, selects, selects_plain, written},
-    server::{Caller, Observer, Part, Preconditions, Propagation, Server, scale},
+    server::{Backup, Caller, Observer, Part, Preconditions, Propagation, Server, scale},
     service::{Answer, Service, Shared},
     status::Status,
     store::{Change, Snapshot, Store},

@@ -9,6 +9,7 @@ mod edit;
 mod endpoints;
 mod garbage;
 mod gateway;
+mod idle;
 mod kubelet;
 mod metric;
 pub mod people;

@@ -79,6 +79,14 @@ impl Propagation {
     }
 }
 
+/// What a server stores at a moment, for others to begin with.
+#[derive(Clone, Debug)]
+pub struct Backup {
+    /// The last change of each object.
+    changes: Vec<Change>,
+    uids: u64,
+}
+
 /// An API server with all that it stores.
 #[derive(Default)]
 pub struct Server {
@@ -108,6 +116,22 @@ impl Server {
 
     /// Forgets the history.
     pub fn compact(&mut self) {
+        self.store.compact();
+    }
+
+    /// What is stored.
+    pub fn back_up(&self) -> Backup {
+        Backup { changes: self.store.last(), uids: self.uids }
+    }
+
+    /// Stores what another server has stored, and tells observers of it. To be done first; what led there is forgotten.
+    pub fn restore(&mut self, backup: &Backup) {
+        self.uids = backup.uids;
+        for change in &backup.changes {
+            let before = self.store.objects().clone();
+            let change = self.store.bring(change);
+            self.tell(&change, &before);
+        }
         self.store.compact();
     }
 

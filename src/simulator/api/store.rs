@@ -163,10 +163,33 @@ impl Store {
         let asked = self.asked.unwrap_or(at);
         let (version, key, by) = (self.version, key.clone(), by.clone());
         let change = Change { version, at, asked, key, by, before, object, gone };
+        self.note(change.clone());
+        change
+    }
+
+    fn note(&mut self, change: Change) {
         let history = &mut self.history[change.key.kind as usize];
-        history.changes.push(change.clone());
+        history.changes.push(change);
         history.changed.tell();
         self.changed.tell();
+    }
+
+    /// The last change of each object that is there, in their order.
+    pub fn last(&self) -> Vec<Change> {
+        let changes = self.history.iter().flat_map(|history| &history.changes);
+        let current =
+            |change: &&Change| self.objects.get(&change.key).is_some_and(|object| object.version() == change.version);
+        let mut last: Vec<Change> = changes.filter(current).cloned().collect();
+        last.sort_by_key(|change| change.version);
+        last
+    }
+
+    /// Makes a change that was made elsewhere, as the first of its object. Changes come in their order.
+    pub fn bring(&mut self, change: &Change) -> Change {
+        Arc::make_mut(&mut self.objects.0).insert(Arc::new(change.key.clone()), change.object.clone());
+        self.version = change.version;
+        let change = Change { before: None, ..change.clone() };
+        self.note(change.clone());
         change
     }
 

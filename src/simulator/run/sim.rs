@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     api::{
-        Call, Caller, Disposition, Fault, Kind, Link, Rumour, Server, Shared, Snapshot, Stall, User, object::namespace,
+        Backup, Call, Caller, Disposition, Fault, Kind, Link, Rumour, Server, Shared, Snapshot, Stall, User,
+        object::namespace,
     },
     check::{KNOWN_AFTER, PATIENCE, Report, Violation, Witness},
     world::{
@@ -35,6 +36,8 @@ pub struct Plot {
     pub skew: Skew,
     /// Whether the trace keeps its lines.
     pub lines: bool,
+    /// What is there from before, in a cluster that begins with nothing else; not made later than this run begins.
+    pub backup: Option<Arc<Backup>>,
     /// What users have applied before.
     pub objects: Vec<Value>,
     /// Whoever acts beside the controllers.
@@ -67,6 +70,7 @@ impl Plot {
             begins: Timestamp::from_second(BEGINNING).unwrap_or_default(),
             skew: Skew::default(),
             lines: false,
+            backup: None,
             objects: Vec::new(),
             actors: Vec::new(),
             truth: Arc::new(world::by_image),
@@ -140,6 +144,7 @@ impl Sim {
             begins,
             skew,
             lines,
+            backup,
             objects,
             actors,
             truth,
@@ -163,7 +168,11 @@ impl Sim {
             Witness { in_force: in_force.clone(), skew: skew.clone(), known_after, endpoints_known_after, patience };
         crate::check::install(&mut server, &report, witness);
         let shared = Shared::new(server, virtual_clock(begins), trace, fastrand::Rng::with_seed(seed));
-        install(&shared, objects)?;
+        match backup {
+            Some(backup) => shared.lock().restore(&backup),
+            None => furnish(&shared, &objects)?,
+        }
+        apply(&shared, objects);
         let mut everybody: Vec<Box<dyn Actor>> = vec![
             Box::new(Tardy(Box::new(DeploymentController::default()), notices_after)),
             Box::new(Tardy(Box::new(ReplicaSetController::default()), notices_after)),
@@ -380,10 +389,8 @@ impl Sim {
     }
 }
 
-/// Namespaces, admission policies and what users have applied.
-fn install(shared: &Shared, objects: Vec<Value>) -> Result<(), TextError> {
-    let mut server = shared.lock();
-    let admin = Caller::new(User::new("admin", &["system:masters"]));
+/// Namespaces for these objects, and admission policies.
+fn furnish(shared: &Shared, objects: &[Value]) -> Result<(), TextError> {
     let mut namespaces: Vec<&str> = objects.iter().map(namespace).filter(|name| !name.is_empty()).collect();
     namespaces.push(PLATFORM);
     namespaces.sort_unstable();
@@ -392,8 +399,15 @@ fn install(shared: &Shared, objects: Vec<Value>) -> Result<(), TextError> {
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}}})
     });
     let policies = rendered_policies()?.iter().flat_map(|(_, objects)| objects).map(|policy| json!(policy));
-    let all: Vec<Value> = namespaces.chain(policies).chain(objects.iter().cloned()).collect();
-    for object in all {
+    apply(shared, namespaces.chain(policies));
+    Ok(())
+}
+
+/// What users have applied.
+fn apply(shared: &Shared, objects: impl IntoIterator<Item = Value>) {
+    let mut server = shared.lock();
+    let admin = Caller::new(User::new("admin", &["system:masters"]));
+    for object in objects {
         let kind = Kind::of(crate::api::object::text(&object["apiVersion"]), crate::api::object::text(&object["kind"]));
         let namespace = namespace(&object).to_owned();
         if let Some(kind) = kind {
@@ -401,5 +415,4 @@ fn install(shared: &Shared, objects: Vec<Value>) -> Result<(), TextError> {
             debug_assert!(created.is_ok(), "{created:?}");
         }
     }
-    Ok(())
 }

@@ -1,11 +1,8 @@
 //! What has happened, in order: each request and its answer, each change of an object, each event for people.
 
-use std::{
-    fmt::Write,
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-};
+use std::{fmt::Write, hash::BuildHasher, sync::Arc};
 
+use foldhash::fast::FixedState;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
@@ -30,7 +27,7 @@ pub type SharedTrace = Arc<Mutex<Trace>>;
 /// What has happened. Its digest is always made; the lines are kept for people on demand.
 #[derive(Debug)]
 pub struct Trace {
-    hasher: DefaultHasher,
+    digest: u64,
     line: String,
     lines: Option<Vec<String>>,
     events: Vec<Told>,
@@ -40,13 +37,7 @@ pub struct Trace {
 impl Trace {
     /// A trace that keeps its lines, or only their digest.
     pub fn new(lines: bool) -> Self {
-        Self {
-            hasher: DefaultHasher::new(),
-            line: String::new(),
-            lines: lines.then(Vec::new),
-            events: Vec::new(),
-            requests: 0,
-        }
+        Self { digest: 0, line: String::new(), lines: lines.then(Vec::new), events: Vec::new(), requests: 0 }
     }
 
     /// A request and its answer.
@@ -77,7 +68,7 @@ impl Trace {
         self.line.clear();
         // Writing to a string cannot fail.
         let _ = self.line.write_fmt(line);
-        self.line.hash(&mut self.hasher);
+        self.digest = FixedState::default().hash_one((self.digest, &self.line));
         if let Some(lines) = &mut self.lines {
             lines.push(self.line.clone());
         }
@@ -85,7 +76,7 @@ impl Trace {
 
     /// One number for all that has happened: equal runs have equal ones.
     pub fn digest(&self) -> u64 {
-        self.hasher.finish()
+        self.digest
     }
 
     /// The lines, if they are kept.
@@ -105,9 +96,7 @@ impl Trace {
 }
 
 fn digest(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    bytes.hash(&mut hasher);
-    hasher.finish()
+    FixedState::default().hash_one(bytes)
 }
 
 /// Notes each change of an object in a trace.

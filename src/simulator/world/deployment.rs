@@ -8,13 +8,13 @@ mod rollout;
 mod scale;
 mod status;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use lockkeeper_api::names::POD_TEMPLATE_HASH;
 use serde_json::{Map, Value, json};
 
-use super::{Actor, Edit, Turn};
+use super::{Actor, Edit, Turn, idle::Idle};
 use crate::api::{
     Caller, Kind, Object, User,
     object::{deleting, entry, list, name, namespace, number, text, uid},
@@ -238,25 +238,12 @@ fn without_hash(labels: &Map<String, Value>) -> impl Iterator<Item = (&String, &
 #[derive(Debug)]
 pub struct DeploymentController {
     caller: Caller,
-    /// By UID: what there was nothing to do about when it was last looked at. The Deployment first, then what it can depend on.
-    idle: BTreeMap<String, Vec<Arc<Object>>>,
+    idle: Idle,
 }
 
 impl Default for DeploymentController {
     fn default() -> Self {
-        Self { caller: Caller::new(User::controller("deployment-controller")), idle: BTreeMap::new() }
-    }
-}
-
-impl DeploymentController {
-    /// Whether it would find again that there is nothing to do.
-    fn is_idle(&self, seen: &[Arc<Object>], now: Timestamp) -> bool {
-        let Some((deployment, _)) = seen.split_first() else { return true };
-        let before = self.idle.get(deployment.uid());
-        let same = before.is_some_and(|before| {
-            before.len() == seen.len() && before.iter().zip(seen).all(|(before, now)| Arc::ptr_eq(before, now))
-        });
-        same && status::late(deployment).is_none_or(|late| now <= late)
+        Self { caller: Caller::new(User::controller("deployment-controller")), idle: Idle::default() }
     }
 }
 
@@ -280,12 +267,12 @@ impl Actor for DeploymentController {
             let sets: Vec<_> =
                 turn.server.store().objects().within(Kind::ReplicaSet, namespace(&deployment)).cloned().collect();
             let seen = concerned(&deployment, &sets);
-            if self.is_idle(&seen, turn.now) {
+            if self.idle.until(&seen, turn.now).is_some() {
                 continue;
             }
             let edits = sync(&deployment, &sets, turn.now);
             if edits.is_empty() {
-                self.idle.insert(deployment.uid().to_owned(), seen);
+                self.idle.note(seen, status::late(&deployment));
             }
             Edit::apply_all(edits, turn.server, &self.caller);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Actor, Edit, Turn};
+use super::{Actor, Edit, Turn, idle::Idle};
 use crate::api::{
     Caller, Kind, Object, User,
     object::{deleting, list, name, namespace, uid},
@@ -96,11 +96,14 @@ fn endpoint(service: &Value, pod: &Object) -> Value {
 
 /// The controller at work.
 #[derive(Debug)]
-pub struct EndpointController(Caller);
+pub struct EndpointController {
+    caller: Caller,
+    idle: Idle,
+}
 
 impl Default for EndpointController {
     fn default() -> Self {
-        Self(Caller::new(User::controller("endpointslice-controller")))
+        Self { caller: Caller::new(User::controller("endpointslice-controller")), idle: Idle::default() }
     }
 }
 
@@ -115,8 +118,15 @@ impl Actor for EndpointController {
             let objects = turn.server.store().objects();
             let pods: Vec<_> = objects.within(Kind::Pod, namespace(&service)).cloned().collect();
             let slices: Vec<_> = objects.within(Kind::EndpointSlice, namespace(&service)).cloned().collect();
+            let seen: Vec<_> = [&service].into_iter().chain(&pods).chain(&slices).cloned().collect();
+            if self.idle.until(&seen, turn.now).is_some() {
+                continue;
+            }
             let edit = sync(&service, &pods, &slices);
-            Edit::apply_all(edit.into_iter().collect(), turn.server, &self.0);
+            if edit.is_none() {
+                self.idle.note(seen, None);
+            }
+            Edit::apply_all(edit.into_iter().collect(), turn.server, &self.caller);
         }
         None
     }

@@ -81,7 +81,11 @@ impl Gateway {
             let settles = accepts + Duration::from_millis(turn.random.u64(self.settles_after.0..=self.settles_after.1));
             Known { generation, accepts, settles }
         };
-        let known = self.routes.entry(key.clone()).or_insert_with(|| fate(turn));
+        let known = self.routes.entry(key.clone()).or_insert_with(|| {
+            let fate = fate(turn);
+            // Of a route that has been accepted as it is, its data planes have heard long ago.
+            if is_accepted(route) { Known { accepts: turn.now, settles: turn.now, ..fate } } else { fate }
+        });
         let mut in_force = self.in_force.lock();
         let rules = in_force.entry(key.clone()).or_default();
         if known.generation != generation {
@@ -131,6 +135,13 @@ impl Actor for Gateway {
         }
         wake
     }
+}
+
+/// Whether all that is said of a route is said of what it is now.
+fn is_accepted(route: &Object) -> bool {
+    let conditions = list(&route["status"]["parents"]).iter().flat_map(|parent| list(&parent["conditions"]));
+    let observed: Vec<&Value> = conditions.map(|condition| &condition["observedGeneration"]).collect();
+    !observed.is_empty() && observed.into_iter().all(|observed| *observed == route["metadata"]["generation"])
 }
 
 fn parents(route: &Object, named: &[&Value], turn: &Turn<'_>) -> Value {

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::{Actor, Behaviour, Edit, Turn, replica_set::image};
 use crate::api::{
     Caller, Key, Kind, Object, Preconditions, User,
-    object::{list, name, namespace},
-    time,
+    object::{list, name, namespace, number},
+    read_time, time,
 };
 
 /// The longest that a kubelet waits before it starts a container again.
@@ -64,6 +64,19 @@ impl Fate {
             restarts: 0,
             ends: None,
             seen: None,
+        }
+    }
+
+    /// Of a pod that runs already, as it tells itself.
+    fn told(self, pod: &Object) -> Self {
+        let Some(started) = read_time(&pod["status"]["startTime"]) else { return self };
+        let later = |at: Timestamp| started + at.duration_since(self.started);
+        Self {
+            started,
+            ready: pod.ready_since().or_else(|| self.ready.map(later)),
+            crash: self.crash.map(later),
+            restarts: u32::try_from(number(&pod["status"]["containerStatuses"][0]["restartCount"])).unwrap_or_default(),
+            ..self
         }
     }
 
@@ -125,7 +138,7 @@ impl Actor for Kubelet {
             let fate = self
                 .pods
                 .entry(pod.uid().to_owned())
-                .or_insert_with(|| Fate::new((self.behaviour)(image(&pod["spec"])), turn));
+                .or_insert_with(|| Fate::new((self.behaviour)(image(&pod["spec"])), turn).told(pod));
             if fate.has_no_news(pod, turn.now) {
                 wake = wake.into_iter().chain(fate.next(turn.now)).min();
                 continue;

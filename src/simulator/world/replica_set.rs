@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Actor, Edit, Turn};
+use super::{Actor, Edit, Turn, idle::Idle};
 use crate::api::{
     Caller, Kind, Object, User,
     object::{deleting, list, name, namespace, number, text, uid},
@@ -112,12 +112,21 @@ pub fn image(spec: &Value) -> &str {
 
 /// The controller at work.
 #[derive(Debug)]
-pub struct ReplicaSetController(Caller);
+pub struct ReplicaSetController {
+    caller: Caller,
+    idle: Idle,
+}
 
 impl Default for ReplicaSetController {
     fn default() -> Self {
-        Self(Caller::new(User::controller("replicaset-controller")))
+        Self { caller: Caller::new(User::controller("replicaset-controller")), idle: Idle::default() }
     }
+}
+
+/// A ReplicaSet and the pods that its controller may look at.
+fn concerned(set: &Arc<Object>, pods: &[Arc<Object>]) -> Vec<Arc<Object>> {
+    let concerns = |pod: &&Arc<Object>| pod.is_controlled_by(set.uid()) || !pod.has_controller();
+    [set].into_iter().chain(pods.iter().filter(concerns)).cloned().collect()
 }
 
 impl Actor for ReplicaSetController {
@@ -130,8 +139,16 @@ impl Actor for ReplicaSetController {
         let mut wake = None;
         for set in sets {
             let pods: Vec<_> = turn.server.store().objects().within(Kind::Pod, namespace(&set)).cloned().collect();
+            let seen = concerned(&set, &pods);
+            if let Some(until) = self.idle.until(&seen, turn.now) {
+                wake = wake.into_iter().chain(until).min();
+                continue;
+            }
             let (edits, again) = sync(&set, &pods, turn.now);
-            Edit::apply_all(edits, turn.server, &self.0);
+            if edits.is_empty() {
+                self.idle.note(seen, again);
+            }
+            Edit::apply_all(edits, turn.server, &self.caller);
             wake = wake.into_iter().chain(again).min();
         }
         wake

@@ -1,15 +1,13 @@
 //! Many seeds, each a whole release in random weather, and many plans, each one fault at one request of a calm release.
 //!
-//! Gales are storms with more of everything (see gale.rs): `LOCKKEEPER_GALES=from..to`; they count as seeds, too.
-//! Breezes are storms in a small shop, where a release takes less time: `LOCKKEEPER_BREEZES=from..to`; they count as seeds, too.
-//! Swells are storms with more about operators and watches (see swell.rs): `LOCKKEEPER_SWELLS=from..to`; they count as seeds, too.
-//! `LOCKKEEPER_SEEDS=from..to` and `LOCKKEEPER_PLANS=from..to` say which, `LOCKKEEPER_THREADS` on how many threads (2). Of two releases every request
+//! Which seeds is said by [`PLOTS`], which plans by `LOCKKEEPER_PLANS=from..to`; `LOCKKEEPER_THREADS` on how many threads (2). Of two releases every request
 //! meets every fault: all of them with `LOCKKEEPER_SIM_ALL`, else each 41st; `LOCKKEEPER_WHOLE=from..to` are those to look at. One seed or plan alone
 //! is told with its trace. `traces` is one digest of all that has happened in the runs: equal code gives an equal one. The last line is `plans=N seeds=N failures=N`.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod act;
+mod before;
 #[path = "../common/mod.rs"]
 mod common;
 mod end;
@@ -49,6 +47,30 @@ struct Summary {
     /// The digests of all traces in one, whatever the order in which the runs end.
     traces: u64,
 }
+
+/// What is played with each seed.
+struct Seeds {
+    /// `LOCKKEEPER_` and this is `from..to`.
+    name: &'static str,
+    /// In `found.tsv`.
+    plot: &'static str,
+    /// Those that are played when nobody says which.
+    usual: &'static str,
+    play: fn(u64, bool) -> Result<Told, String>,
+}
+
+/// All that counts as seeds.
+const PLOTS: [Seeds; 5] = [
+    Seeds { name: "SEEDS", plot: "storm", usual: "0..100", play: storm::play },
+    // Storms in a small shop, where a release takes less time.
+    Seeds { name: "BREEZES", plot: "breeze", usual: "0..50", play: storm::breeze },
+    // The same in one that runs already.
+    Seeds { name: "AIRS", plot: "air", usual: "0..50", play: storm::air },
+    // Storms with more of everything (see gale.rs).
+    Seeds { name: "GALES", plot: "gale", usual: "0..50", play: storm::gale },
+    // Storms with more about operators and watches (see swell.rs).
+    Seeds { name: "SWELLS", plot: "swell", usual: "0..50", play: storm::swell },
+];
 
 /// One in so many is played twice, and must be the same to the byte.
 const AGAIN: u64 = 50;
@@ -98,31 +120,27 @@ fn found(plot: &str) -> impl Iterator<Item = u64> {
 }
 
 fn main() -> ExitCode {
-    let (seeds, plans) = (range("LOCKKEEPER_SEEDS", "0..100"), range("LOCKKEEPER_PLANS", "0..100"));
     // Whoever names seeds means just these.
-    let only = std::env::var_os("LOCKKEEPER_SEEDS").is_some();
-    let [breezes, gales, swells] = ["LOCKKEEPER_BREEZES", "LOCKKEEPER_GALES", "LOCKKEEPER_SWELLS"]
-        .map(|name| range(name, if only { "0..0" } else { "0..50" }));
+    let mut names = PLOTS.iter().map(|seeds| seeds.name).chain(["PLANS"]);
+    let only = names.any(|name| std::env::var_os(format!("LOCKKEEPER_{name}")).is_some());
+    let usual = |usual: &'static str| if only { "0..0" } else { usual };
+    let plans = range("LOCKKEEPER_PLANS", usual("0..100"));
     let threads = std::env::var("LOCKKEEPER_THREADS").map_or(2, |threads| threads.parse().unwrap());
     let (summary, started) = (Mutex::new(Summary::default()), Instant::now());
     let count = |range: &Range<u64>| range.end.saturating_sub(range.start);
-    let (many_seeds, many_plans) = (count(&seeds) + count(&breezes) + count(&gales) + count(&swells), count(&plans));
-    let mut failures = all("SEEDS", seeds, threads, &summary, storm::play);
-    failures.extend(all("BREEZES", breezes, threads, &summary, storm::breeze));
-    failures.extend(all("GALES", gales, threads, &summary, storm::gale));
-    failures.extend(all("SWELLS", swells, threads, &summary, storm::swell));
+    let mut failures = Vec::new();
+    let mut many_seeds = 0;
+    for Seeds { name, usual: all_of, play, .. } in &PLOTS {
+        let seeds = range(&format!("LOCKKEEPER_{name}"), usual(all_of));
+        many_seeds += count(&seeds);
+        failures.extend(all(name, seeds, threads, &summary, play));
+    }
+    let many_plans = count(&plans);
     if many_seeds > 1 {
-        for seed in found("storm") {
-            failures.extend(all("SEEDS", seed..seed + 1, threads, &summary, |seed, _| storm::play(seed, false)));
-        }
-        for seed in found("breeze") {
-            failures.extend(all("BREEZES", seed..seed + 1, threads, &summary, |seed, _| storm::breeze(seed, false)));
-        }
-        for seed in found("gale") {
-            failures.extend(all("GALES", seed..seed + 1, threads, &summary, |seed, _| storm::gale(seed, false)));
-        }
-        for seed in found("swell") {
-            failures.extend(all("SWELLS", seed..seed + 1, threads, &summary, |seed, _| storm::swell(seed, false)));
+        for Seeds { name, plot, play, .. } in &PLOTS {
+            for seed in found(plot) {
+                failures.extend(all(name, seed..seed + 1, threads, &summary, |seed, _| play(seed, false)));
+            }
         }
     }
     let calm = plan::Calm::default();

@@ -15,7 +15,7 @@ use lockkeeper_simulator::{
 use parking_lot::Mutex;
 use serde_json::json;
 
-use crate::gone;
+use crate::{end, gone};
 
 /// The second workload of our Release.
 const SECOND: &str = "api";
@@ -55,14 +55,22 @@ pub enum Size {
         /// One or two.
         replicas: u32,
     },
+    /// The same with fewer steps, where 1.0.0 runs already when the seed begins, and all that befalls it does so sooner.
+    Running {
+        /// One or two.
+        replicas: u32,
+    },
 }
+
+/// How long it storms in a usual shop, in seconds.
+const STORM: u32 = 150;
 
 impl Size {
     /// Pods of each workload, in the beginning.
     pub fn replicas(self) -> u32 {
         match self {
             Self::Usual => 4,
-            Self::Small { replicas } => replicas,
+            Self::Small { replicas } | Self::Running { replicas } => replicas,
         }
     }
 
@@ -70,7 +78,35 @@ impl Size {
     pub fn acts(self) -> u8 {
         match self {
             Self::Usual => u8::MAX,
-            Self::Small { .. } => 1,
+            Self::Small { .. } | Self::Running { .. } => 1,
+        }
+    }
+
+    /// How long it storms.
+    pub fn storm(self) -> Duration {
+        let seconds = match self {
+            Self::Usual | Self::Small { .. } => STORM,
+            Self::Running { .. } => STORM * 2 / 5,
+        };
+        Duration::from_secs(seconds.into())
+    }
+
+    /// When that befalls it which would befall a usual shop after so long.
+    pub fn after(self, usual: Duration) -> Duration {
+        let storm = self.storm().as_secs();
+        usual * u32::try_from(storm).unwrap() / STORM
+    }
+
+    /// How long it is looked at between the ends of what happens, and in a seed of this number when all is over.
+    pub fn rests(self, number: u64) -> (Duration, Duration) {
+        let rest = end::rest(number);
+        match self {
+            Self::Usual | Self::Small { .. } => (Duration::from_secs(60), rest),
+            // Beyond the time after which watches are renewed in one of ten only.
+            Self::Running { .. } if number.is_multiple_of(10) || number % 1000 == 999 => {
+                (Duration::from_secs(60), rest)
+            }
+            Self::Running { .. } => (Duration::from_secs(30), Duration::from_secs(40)),
         }
     }
 }
@@ -114,8 +150,20 @@ impl Sky {
 
     /// Over a small shop: one workload, and nobody beside it.
     pub fn small(seed: u64) -> Self {
-        let replicas = fastrand::Rng::with_seed(seed ^ 0x736d_616c_6c00).u32(1..=2);
-        Self { neighbours: 0, wide: false, size: Size::Small { replicas }, ..Self::new(seed) }
+        Self { size: Size::Small { replicas: Self::few(seed) }, ..Self::alone(seed) }
+    }
+
+    /// Over a small shop that runs already.
+    pub fn running(seed: u64) -> Self {
+        Self { size: Size::Running { replicas: Self::few(seed) }, ..Self::alone(seed) }
+    }
+
+    fn alone(seed: u64) -> Self {
+        Self { neighbours: 0, wide: false, ..Self::new(seed) }
+    }
+
+    fn few(seed: u64) -> u32 {
+        fastrand::Rng::with_seed(seed ^ 0x736d_616c_6c00).u32(1..=2)
     }
 
     /// When it begins.
@@ -158,7 +206,7 @@ impl Sky {
             plot.actors.push(Box::new(Script::default().then(When::At(at), ask)));
         }
         for (after, away, which) in &self.recreated {
-            plot.actors.push(Box::new(gone::recreate(*after, *away, *which, &plot.objects)));
+            plot.actors.push(Box::new(gone::recreate(self.size.after(*after), *away, *which, &plot.objects)));
         }
     }
 
@@ -170,7 +218,7 @@ impl Sky {
     fn clock(&self, skew: &Skew) -> Script {
         self.jumps.iter().fold(Script::default(), |script, (after, by)| {
             let (skew, by) = (skew.clone(), SignedDuration::from_secs(*by));
-            script.then(When::After(*after), move |turn: &mut Turn<'_>| skew.jump(by, turn.now))
+            script.then(When::After(self.size.after(*after)), move |turn: &mut Turn<'_>| skew.jump(by, turn.now))
         })
     }
 }

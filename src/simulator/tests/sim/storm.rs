@@ -23,16 +23,13 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::{
-    Told, act,
+    Told, act, before,
     common::{STEPS, ask_for, at, plot, release},
     end,
     gale::Gale,
     sky::{self, Size, Sky},
     swell::{self, Swell},
 };
-
-/// How long it storms.
-const STORM: Duration = Duration::from_secs(150);
 
 /// How many lists of steps there are.
 const LISTS: usize = 3;
@@ -42,6 +39,13 @@ fn steps(list: usize, size: Size) -> Value {
     let [early, analysis, late] = match size {
         Size::Usual => ["30s", "60s", "20s"],
         Size::Small { .. } => ["5s", "10s", "5s"],
+        Size::Running { .. } => {
+            return match list {
+                0 => json!([{"setWeight": 10}, {"pause": {"duration": "5s"}}, {"setWeight": 100}]),
+                1 => json!([{"setWeight": 5}, {"analysis": {"policy": "slo", "duration": "10s"}}, {"setWeight": 80}]),
+                _ => json!([{"setWeight": 20}, {"approval": {"name": "go"}}, {"setWeight": 100}]),
+            };
+        }
     };
     match list {
         0 => json!([{"setWeight": 10}, {"pause": {"duration": early}}, {"setWeight": 50}, {"setWeight": 100}]),
@@ -85,8 +89,9 @@ impl Weather {
 }
 
 /// When the storm is over, people approve whatever waits for them, resume what is held, and end what can never be known.
-#[derive(Default)]
 struct Helpers {
+    /// How long it storms.
+    storm: Duration,
     start: Option<Timestamp>,
     done: BTreeSet<String>,
     blind: bool,
@@ -98,7 +103,7 @@ impl Actor for Helpers {
     }
 
     fn step(&mut self, turn: &mut Turn<'_>) -> Option<Timestamp> {
-        let over = *self.start.get_or_insert(turn.now) + STORM;
+        let over = *self.start.get_or_insert(turn.now) + self.storm;
         if turn.now < over {
             return Some(over);
         }
@@ -156,9 +161,20 @@ fn objects(weather: &Weather, size: Size, begins: Timestamp) -> Vec<Value> {
     }
     let mut objects = vec![shop::deployment("1.0.0", size.replicas()), shop::service(), shop::route(), policy, release];
     if weather.frozen {
-        objects.push(swell::freeze("freeze", begins, (20, 120)));
+        let after = |seconds| size.after(Duration::from_secs(seconds)).as_secs();
+        objects.push(swell::freeze("freeze", begins, (after(20), after(120))));
     }
     objects
+}
+
+/// When users ask for a version: where 1.0.0 runs already, perhaps before the operator has read what there is.
+fn first(size: Size, seed: u64) -> When {
+    match size {
+        Size::Usual | Size::Small { .. } => When::Once(Box::new(|objects: &Snapshot| at(objects, "Stable", "1.0.0"))),
+        Size::Running { .. } => {
+            When::At(Duration::from_millis(fastrand::Rng::with_seed(seed ^ 0x6173_6b00).u64(0..2000)))
+        }
+    }
 }
 
 fn plan(
@@ -173,13 +189,13 @@ fn plan(
     plot.known_after += weather.lag;
     sky.begin(&mut plot);
     plot.objects = objects(weather, sky.size, plot.begins);
-    let first = When::Once(Box::new(|objects: &Snapshot| at(objects, "Stable", "1.0.0")));
     let version = ["2.0.0", "2.0.0", "2.0.0", "2.0.0-errors10"][random.usize(0..4)];
-    let helpers = Helpers { blind: weather.blind, ..Helpers::default() };
+    let helpers = Helpers { storm: sky.size.storm(), start: None, done: BTreeSet::new(), blind: weather.blind };
+    let first = first(sky.size, seed);
     plot.actors = vec![Box::new(Script::default().then(first, ask_for(version))), Box::new(helpers)];
     let mut script = Script::default();
     for _ in 0..weather.acts.min(sky.size.acts()) {
-        let after = Duration::from_millis(random.u64(0..60_000));
+        let after = sky.size.after(Duration::from_millis(random.u64(0..60_000)));
         script = script.then(When::After(after), act::act(random));
     }
     plot.actors.push(Box::new(script));
@@ -205,6 +221,9 @@ fn plan(
     });
     sky.over(&mut plot, seed);
     swell.over(&mut plot);
+    if let Size::Running { .. } = sky.size {
+        before::runs(&mut plot);
+    }
     plot
 }
 
@@ -229,6 +248,12 @@ pub fn play(seed: u64, lines: bool) -> std::result::Result<Told, String> {
 pub fn breeze(seed: u64, lines: bool) -> std::result::Result<Told, String> {
     let storm = seed | 1 << 42;
     play_with(storm, (Sky::small(storm), &Gale::none(), &Swell::default()), lines)
+}
+
+/// Plays a seed in a small shop in which 1.0.0 runs already. Its storm is one that no seed of [`play`] has.
+pub fn air(seed: u64, lines: bool) -> std::result::Result<Told, String> {
+    let storm = seed | 1 << 43;
+    play_with(storm, (Sky::running(storm), &Gale::none(), &Swell::default()), lines)
 }
 
 /// Plays a seed with more of everything. Its storm is one that no seed of [`play`] has.
@@ -266,12 +291,13 @@ fn play_with(seed: u64, (sky, gale, swell): (Sky, &Gale, &Swell), lines: bool) -
         // As above, and so of two the caches are told as usual.
         sim.rumour(if weather.two { Rumour::default() } else { swell.rumour(sky.rumour) });
         sim.unanswered(swell.unanswered);
-        let over = tokio::time::Instant::now() + STORM;
+        let storm = sky.size.storm();
+        let over = tokio::time::Instant::now() + storm;
         if !weather.two {
             if let Some((after, stall)) = swell.stall {
                 sim.stall(after, stall);
             }
-            swell.kill(sim, STORM).await?;
+            swell.kill(sim, storm).await?;
         }
         if let Some((after, away)) = gale.away {
             sim.pass(after).await?;
@@ -288,14 +314,15 @@ fn play_with(seed: u64, (sky, gale, swell): (Sky, &Gale, &Swell), lines: bool) -
             sim.kill(second);
         }
         let (calm, begun) = (sim.now(), sim.writes());
+        let (between, rest) = sky.size.rests(seed);
         let mut ended = Ok(());
         // What is at rest between two releases goes on in a moment; and people may regret what they have got, and that again.
         for what in ["settled", "settled again", "settled at last"] {
             ended = ended.and(sim.until(what, Duration::from_secs(3 * 3600), end::settled).await);
-            sim.pass(Duration::from_secs(60)).await?;
+            sim.pass(between).await?;
         }
         let writes = sim.writes();
-        sim.pass(end::rest(seed)).await?;
+        sim.pass(rest).await?;
         let mut wrong: Vec<String> = sim.report.violations().iter().map(|violation| format!("{violation:?}")).collect();
         wrong.extend(ended.err().map(|late| late.to_string()));
         if sim.writes() != writes {
@@ -319,7 +346,7 @@ fn play_with(seed: u64, (sky, gale, swell): (Sky, &Gale, &Swell), lines: bool) -
         let unchanged = !end::ever(sim, Kind::Release, |release| {
             let (spec, key) = (&release["spec"], name(release));
             key == shop::NAME
-                && (list(&spec["strategy"]["canary"]["steps"]).len() != 5
+                && (list(&spec["strategy"]["canary"]["steps"]).len() != list(&steps(weather.steps, sky.size)).len()
                     || spec["gates"]["approvals"][0]["name"] != "go")
         });
         if weather.steps == 2 && unchanged && wide && !end::approved(&objects) && end::promoted(sim) {
