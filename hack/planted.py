@@ -109,8 +109,8 @@ class Simulator:
     def known(self, weather: str, seeds: range) -> frozenset[int]:
         """The seeds that fail without a bug, too."""
         failures = self.failures("none", weather, seeds)
-        said = ", ".join(f"seed {seed} ({promise})" for seed, promise in failures.items()) or "no seed fails"
-        print(f"{weather.lower()} without a bug: {said}", flush=True)
+        for seed, promise in failures.items():
+            print(f"without a bug: {weather.lower()} {seed} ({promise})", flush=True)
         return frozenset(failures)
 
     def replays(self, bug: str, weather: str, seed: int) -> bool:
@@ -123,10 +123,10 @@ class Simulator:
 def row(simulator: Simulator, bug: dict, seeds: int) -> tuple[str, bool]:
     """What the table says of a bug, and whether it is caught."""
     weather, seeds = bug.get("weather", "swells").upper(), bug.get("seeds", seeds)
-    known = simulator.known(weather, range(seeds))
     found, at, size = {}, 0, 8
     while len(found) <= STRAY and at < seeds:
-        failures = simulator.failures(bug["name"], weather, range(at, min(at + size, seeds)))
+        some = range(at, min(at + size, seeds))
+        failures, known = simulator.failures(bug["name"], weather, some), simulator.known(weather, some)
         found |= {seed: promise for seed, promise in failures.items() if seed not in known}
         at, size = at + size, size * 2
     caught = len(found) > STRAY
