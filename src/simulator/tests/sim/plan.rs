@@ -53,7 +53,8 @@ async fn whole(sim: &mut Sim, seed: u64) -> Result {
         end::settled(objects) && (at(objects, "Stable", candidate) || status["phase"] == "RolledBack")
     };
     sim.until("ended", limit, gone).await?;
-    sim.pass(Duration::from_secs(60)).await
+    // A request that is held up, and its answer, take half a minute longer each.
+    sim.pass(Duration::from_secs(90)).await
 }
 
 fn known(calm: &Calm, seed: u64) -> std::result::Result<std::sync::Arc<Known>, String> {
