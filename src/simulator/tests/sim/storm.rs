@@ -36,17 +36,14 @@ const LISTS: usize = 3;
 
 /// A list of steps. In a small shop nobody waits longer than it takes to measure once or twice.
 fn steps(list: usize, size: Size) -> Value {
-    let [early, analysis, late] = match size {
-        Size::Usual => ["30s", "60s", "20s"],
-        Size::Small { .. } => ["5s", "10s", "5s"],
-        Size::Running { .. } => {
-            return match list {
-                0 => json!([{"setWeight": 10}, {"pause": {"duration": "5s"}}, {"setWeight": 100}]),
-                1 => json!([{"setWeight": 5}, {"analysis": {"policy": "slo", "duration": "10s"}}, {"setWeight": 80}]),
-                _ => json!([{"setWeight": 20}, {"approval": {"name": "go"}}, {"setWeight": 100}]),
-            };
-        }
-    };
+    match size {
+        Size::Usual => long(list, ["30s", "60s", "20s"]),
+        Size::Small { .. } => long(list, ["5s", "10s", "5s"]),
+        Size::Running { .. } => short(list),
+    }
+}
+
+fn long(list: usize, [early, analysis, late]: [&str; 3]) -> Value {
     match list {
         0 => json!([{"setWeight": 10}, {"pause": {"duration": early}}, {"setWeight": 50}, {"setWeight": 100}]),
         1 => {
@@ -55,6 +52,14 @@ fn steps(list: usize, size: Size) -> Value {
         _ => json!([
             {"setWeight": 20}, {"approval": {"name": "go"}}, {"setWeight": 60}, {"pause": {"duration": late}}, {"setWeight": 100},
         ]),
+    }
+}
+
+fn short(list: usize) -> Value {
+    match list {
+        0 => json!([{"setWeight": 10}, {"pause": {"duration": "5s"}}, {"setWeight": 100}]),
+        1 => json!([{"setWeight": 5}, {"analysis": {"policy": "slo", "duration": "10s"}}, {"setWeight": 80}]),
+        _ => json!([{"setWeight": 20}, {"approval": {"name": "go"}}, {"setWeight": 100}]),
     }
 }
 
