@@ -118,8 +118,11 @@ impl<'a> Scene<'a> {
 
     /// The stable Service and those that share its pods: all that are pinned.
     fn pinned(&self) -> impl Iterator<Item = &'a ServiceView> {
-        let names = self.work.services.iter().map(|s| &s.stable).chain(&self.work.pins);
-        names.filter_map(|name| self.view.services.get(name))
+        self.pinned_names().filter_map(|name| self.view.services.get(name))
+    }
+
+    fn pinned_names(&self) -> impl Iterator<Item = &'a String> {
+        self.work.services.iter().map(|services| &services.stable).chain(&self.work.pins)
     }
 
     fn routes(&self) -> impl Iterator<Item = &'a RouteView> {
@@ -244,9 +247,12 @@ impl<'a> Scene<'a> {
         self.weigh(Some(100)).into_iter().map(|write| write.resting_on([self.no_replica_set(gone)])).collect()
     }
 
-    /// All by which traffic could go to a version that is about to lose its pods.
+    /// All by which traffic could go to a version that is about to lose its pods: a Service that is not there may come again, unpinned.
     fn traffic(&self) -> impl Iterator<Item = Seen> {
-        self.weights().chain(self.pinned().map(Seen::service))
+        let seen = |name: &'a String| {
+            self.view.services.get(name).map_or_else(|| Seen::absent(Kind::Service, name), Seen::service)
+        };
+        self.weights().chain(self.pinned_names().map(seen))
     }
 
     /// ReplicaSets with pods that the Deployment may have been given meanwhile: it must never control two.
@@ -280,7 +286,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Another version with pods that nobody has put there by steps: taken off, or rolled out natively in the live one's place.
-    fn stray(&self, live: &ReplicaSetView) -> Option<&'a ReplicaSetView> {
+    pub fn stray(&self, live: &ReplicaSetView) -> Option<&'a ReplicaSetView> {
         let deposed = !live.controlled || (live.replicas == 0 && self.deployment.paused);
         let others = self.view.replica_sets.iter().filter(|rs| rs.hash != live.hash && rs.existing > 0);
         let stray = |rs: &&ReplicaSetView| rs.role.is_some() || (deposed && rs.controlled);

@@ -6,7 +6,7 @@ use super::{Round, Scene, is_pinned};
 use crate::{
     plan::Target,
     revision::images_to_set,
-    world::{ReplicaSetView, Role},
+    world::{ReplicaSetView, Role, ServiceView},
     write::{self, Seen, Write},
 };
 
@@ -106,6 +106,9 @@ fn prepare(scene: &Scene<'_>, old: &ReplicaSetView, candidate: &WorkloadRevision
     } else if scene.view.replica_sets.iter().any(|rs| rs.role == Some(Role::Candidate) && rs.hash != candidate.hash) {
         // A resumed Deployment has drained the stable version: traffic goes where pods are until it stands again.
         writes.extend(scene.pinned().filter(|s| s.pin.is_some()).map(write::unpin));
+    } else if scene.work.routed() && stable.is_some_and(ServiceView::serves_nobody) {
+        // A pin takes nothing from anybody, and when the stable version stands again the candidate's pods may be ready before a pin is made.
+        writes.extend(scene.pin(&old.hash));
     }
     if !scene.work.routed() {
         return writes;

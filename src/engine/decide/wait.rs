@@ -4,12 +4,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lockkeeper_api::{
     decision::Verdict,
     deployment_window::Exposure,
-    release::{CheckOutcome, GateKind, GateState, Hold, Phase, RevisionStatus, WithoutPods},
+    release::{CheckOutcome, GateKind, GateState, Hold, Phase, RevisionStatus, WithoutPods, WorkloadRevision},
 };
 
-use super::{Doing, Run, Turn, Waits};
+use super::{Doing, Run, Turn, Waits, earliest};
 use crate::{
-    converge::Round,
+    converge::{Keep, Round, Scene, settle},
     gate::{self, Question},
 };
 
@@ -60,15 +60,16 @@ impl Run<'_> {
             return Turn::Again;
         }
         let mut doing = self.at_gates(&format!("version {}", candidate.version));
-        // Held meanwhile, so that nobody's resume passes the gates.
         let stable = self.next.stable.as_ref();
         let joined = self.each(|scene, part| match stable.and_then(|stable| stable.workloads.get(part)) {
-            Some(live) if scene.work.images.is_empty() => {
-                let saved = scene.replica_set(&live.hash).and_then(|rs| scene.save(rs));
-                Round::write(scene.hold_at(&live.hash).into_iter().chain(saved))
-            }
-            Some(_) | None => Round::default(),
+            Some(live) => uphold(scene, live, candidate.workloads.get(part)),
+            None => Round::default(),
         });
+        doing.wake = earliest(doing.wake, joined.wake);
+        if let Some((hindrance, false)) = joined.pending() {
+            doing.message += &format!("; {hindrance}");
+            doing.waits = Waits::Mending;
+        }
         // The finalizer comes before the first effect; what the gates wait for stays the same.
         doing.writes = match self.finalizer(true) {
             Some(finalizer) if !joined.writes.is_empty() => vec![finalizer],
@@ -123,5 +124,20 @@ impl Run<'_> {
     pub(super) fn hold_by(&mut self, reason: &str, message: String) {
         self.event("Paused", true, message.clone());
         self.next.hold = Some(Hold { reason: reason.into(), message, since: Time(self.now) });
+    }
+}
+
+/// One round for a version that runs while another one waits: held, so that nobody's resume passes the gates, and saved. Where others have
+/// taken its ReplicaSet away, or brought pods of another version behind its Services, it is settled again.
+fn uphold(scene: &Scene<'_>, live: &WorkloadRevision, candidate: Option<&WorkloadRevision>) -> Round {
+    // Where the Release carries the version, the Deployment does not know of another one before that starts.
+    let held = if scene.work.images.is_empty() { scene.hold_at(&live.hash) } else { Vec::new() };
+    match scene.replica_set(&live.hash).filter(|running| scene.stray(running).is_none()) {
+        Some(running) => {
+            let saved = scene.save(running).filter(|_| scene.work.images.is_empty());
+            Round::write(held.into_iter().chain(saved))
+        }
+        None if held.is_empty() => settle(scene, live, candidate, Keep::Gone, 0),
+        None => Round::write(held),
     }
 }

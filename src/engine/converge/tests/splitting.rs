@@ -195,13 +195,45 @@ fn the_stable_services_are_pinned_as_long_as_the_stable_version_has_pods() {
     check(&neither.split(), &["served"]);
 }
 
+/// It may stand again before the next look, and the candidate's pods, too.
+#[test]
+fn a_service_that_serves_nobody_is_pinned_before_the_candidates_pods_come() {
+    let bare = half().with(Moment::unpin).but(|m| {
+        m.set("a").available = 0;
+        m.service("web").ready.clear();
+    });
+    check(&bare.split(), &TO_A);
+    let unheard = bare.but(|m| m.service("web").heard = false);
+    check(&unheard.split(), &["web: set weight 100"]);
+    // By pod count there is no other way to the candidate's pods.
+    let counted = Moment::beside(false).with(|m| {
+        m.unpin();
+        m.target = 0;
+        m.pods("b", 0);
+        m.set("a").available = 0;
+    });
+    check(&counted.but(|m| m.service("web").ready.clear()).split(), &["served"]);
+}
+
 #[test]
 fn a_stable_version_that_was_drained_for_another_gives_its_services_to_all() {
     let drained = half().with(|m| m.set("a").available = 0);
     let started = drained.with(|m| m.add("c", Some(Role::Candidate), 2));
     check(&started.split(), &UNPIN);
     check(&drained.split(), &["web: set weight 100"]);
+    // Also while none of the other's is ready.
+    check(&started.but(|m| m.service("web").ready.clear()).split(), &UNPIN);
     check(&started.with(|m| m.role("c", Some(Role::History))).split(), &["web: set weight 100"]);
+}
+
+/// A Service that comes again has no pin.
+#[test]
+fn what_loses_its_pods_rests_on_a_service_that_is_not_there() {
+    let without = half().with(|m| {
+        m.add("c", Some(Role::Candidate), 2);
+        m.view.services.remove("web-admin");
+    });
+    assert_eq!(rests_on(&without.split(), "scale to 0"), ["web 5web", "web 5web", "web-admin none"]);
 }
 
 #[test]

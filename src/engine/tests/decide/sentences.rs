@@ -18,6 +18,7 @@ mod policies;
 mod recreated;
 mod steps;
 mod versions;
+mod waiting;
 
 use lockkeeper_api::release::{GateState, Phase};
 use lockkeeper_engine::{traffic, write::Kind};
