@@ -161,7 +161,7 @@ impl<'a> Run<'a> {
     }
 
     fn turn(&mut self) -> Turn {
-        if let Some(turn) = self.lost() {
+        if let Some(turn) = self.lost().or_else(|| self.bereft()) {
             return turn;
         }
         if self.plan.deleting

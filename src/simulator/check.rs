@@ -148,6 +148,7 @@ fn all(patience: Duration) -> Vec<Box<dyn Checker>> {
         Box::new(pods::Killed),
         Box::new(pods::TwoActive),
         Box::new(served::Served::new(patience)),
+        Box::new(served::Standing::new(patience)),
     ]
 }
 

@@ -365,7 +365,10 @@ fn clean_up(
     let left =
         || left.map(|left| scene.replica_set(&left.hash).map_or_else(|| scene.no_replica_set(left), Seen::replica_set));
     round.writes.extend(scene.pinned().filter(|s| s.pin.is_some()).map(|s| write::unpin(s).resting_on(left())));
-    round.writes.extend(scene.view.saved.iter().map(write::delete_saved));
+    // As long as the Deployment is held its controller does not make again what somebody deletes.
+    let held = !scene.plan.deleting && scene.deployment.version_digest() != new.version;
+    let saved = scene.view.saved.iter().filter(|saved| !held || saved.hash != new.hash);
+    round.writes.extend(saved.map(write::delete_saved));
     if round.done() {
         give_back(scene, new, &mut round);
     }

@@ -1,12 +1,15 @@
 //! On the way back: never blocked by a gate, and traffic leaves before capacity goes.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use lockkeeper_api::release::{GoingBack, GoingBackCause, Phase, RevisionStatus};
+use lockkeeper_api::{
+    names::{HOLD, PAUSED_BY},
+    release::{GoingBack, GoingBackCause, Phase, RevisionStatus},
+};
 
 use super::{Doing, Run, Turn, Waits, earliest};
 use crate::{
     converge::{self, Keep, Round, dismantle},
-    write::{Kind, Seen},
+    write::{self, Kind, Seen},
 };
 
 impl Run<'_> {
@@ -187,6 +190,38 @@ impl Run<'_> {
         self.next.stable = None;
         self.next.previous = None;
         self.next.going_back = None;
+        self.enter(Phase::Invalid);
+        Some(Turn::Again)
+    }
+
+    /// Nothing of the stable version runs, and it cannot be made again: somebody has deleted its ReplicaSet before its template was saved, and our
+    /// pause keeps another template from being rolled out. That one is a first version then, with its gates.
+    pub(super) fn bereft(&mut self) -> Option<Turn> {
+        let stable = self.next.stable.clone()?;
+        let mut gone = Vec::new();
+        for (view, part) in self.world.workloads.iter().zip(&stable.workloads) {
+            let deployment = view.deployment.as_ref().filter(|d| d.version_digest() != part.digest);
+            let Some(deployment) = deployment else { continue };
+            let ours = deployment.marks.contains_key(PAUSED_BY) || deployment.marks.contains_key(HOLD);
+            let known = view.replica_sets.iter().any(|rs| rs.hash == part.hash || rs.existing > 0)
+                || view.saved.iter().any(|saved| saved.hash == part.hash);
+            if known || !ours || !deployment.paused {
+                return None;
+            }
+            let name = format!("{}-{}", deployment.name, part.hash);
+            gone.push((Kind::ControllerRevision, write::saved_name(&deployment.name, &part.hash)));
+            gone.push((Kind::ReplicaSet, name));
+        }
+        let (_, name) = gone.last()?.clone();
+        // Whoever has just started may have heard of neither.
+        self.rests_on.extend(gone.into_iter().map(|(kind, name)| Seen::absent(kind, name)));
+        let note = format!(
+            "version {} cannot be made again: ReplicaSet {name} is gone, and its template was not saved",
+            stable.version
+        );
+        self.event("StableGone", true, note);
+        self.clear_attempt();
+        (self.next.stable, self.next.previous, self.next.going_back) = (None, None, None);
         self.enter(Phase::Invalid);
         Some(Turn::Again)
     }

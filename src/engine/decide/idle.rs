@@ -9,9 +9,10 @@ use lockkeeper_api::{
 
 use super::{Doing, Run, Turn, Waits, earliest};
 use crate::{
-    converge::{Keep, settle},
+    converge::{Keep, Round, settle},
     revision::Wanted,
     verdict::Command,
+    write::Write,
 };
 
 impl Run<'_> {
@@ -115,6 +116,9 @@ impl Run<'_> {
             .and_then(|g| g.finished.as_ref()?.0.checked_add(jiff::SignedDuration::from(g.keep_candidate)).ok());
         let keep = if kept.is_some_and(|until| until > self.now) { Keep::AsItIs } else { Keep::Gone };
         let mut doing = self.clear(keep);
+        if doing.writes.is_empty() && self.holds() {
+            doing.writes = self.finalizer(true).map_or_else(|| self.saves(), |finalizer| vec![finalizer]);
+        }
         // Why it went back is what people look for, also while it clears up; what hinders that, too.
         let hindrance = if doing.waits == Waits::Mending { format!("; {}", doing.message) } else { String::new() };
         let mend = "change the spec, go back to the stable version, or decide Retry";
@@ -131,7 +135,7 @@ impl Run<'_> {
         let Some(stable) = self.next.stable.as_ref() else { return Doing::default() };
         let others = [self.next.candidate.as_ref(), self.next.previous.as_ref()];
         let joined = self.each(|scene, index| {
-            let Some(live) = stable.workloads.get(index) else { return crate::converge::Round::default() };
+            let Some(live) = stable.workloads.get(index) else { return Round::default() };
             let parts = others.iter().flatten().filter_map(|other| other.workloads.get(index));
             let parts = || parts.clone().filter(|part| part.hash != live.hash);
             let left = |part: &&_| scene.is_left(part);
@@ -152,6 +156,18 @@ impl Run<'_> {
             doing.message = "nothing is left of the last release".into();
         }
         doing
+    }
+
+    /// Saves the template of what runs, for as long as no Deployment of another one makes it again.
+    fn saves(&self) -> Vec<Write> {
+        let stable = self.next.stable.as_ref();
+        let joined = self.each(|scene, part| {
+            let live = stable.and_then(|stable| scene.replica_set(&stable.workloads.get(part)?.hash));
+            Round::write(
+                live.filter(|live| scene.deployment.version_digest() != live.version).and_then(|live| scene.save(live)),
+            )
+        });
+        joined.writes
     }
 
     /// Whether a Deployment is held: then the Release is not free to go.

@@ -1,4 +1,4 @@
-//! S14: whatever users change, requests go where pods are.
+//! S14: whatever users change, requests go where pods are, and what runs comes again when it is taken away.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,18 +6,39 @@ use jiff::Timestamp;
 
 use super::{Checker, Scene};
 
-/// Requests that reach no pod are brought to one within this time, if there is one: it takes a write, or a few where networks are bad.
+/// Since when something of a workload is wrong, and whether that was told. It takes the operator a write to mend, or a few where networks are bad.
 #[derive(Debug)]
-pub struct Served {
+struct Overdue {
     patience: Duration,
-    /// Since when requests of a workload reach no pod, and whether that was told.
     since: BTreeMap<String, (Timestamp, bool)>,
 }
+
+impl Overdue {
+    fn new(patience: Duration) -> Self {
+        Self { patience, since: BTreeMap::new() }
+    }
+
+    /// Since when it is wrong, if that is too long, and was not told yet.
+    fn since(&mut self, scene: &Scene<'_>, wrong: bool) -> Option<Timestamp> {
+        let title = scene.work.title();
+        if !wrong {
+            self.since.remove(&title);
+            return None;
+        }
+        let (since, told) = self.since.entry(title).or_insert((scene.change.at, false));
+        let late = scene.change.at > *since + scene.memory.known_after + self.patience;
+        (late && !std::mem::replace(told, true)).then_some(*since)
+    }
+}
+
+/// Requests that reach no pod are brought to one, if there is one.
+#[derive(Debug)]
+pub struct Served(Overdue);
 
 impl Served {
     /// A checker with so much patience.
     pub fn new(patience: Duration) -> Self {
-        Self { patience, since: BTreeMap::new() }
+        Self(Overdue::new(patience))
     }
 }
 
@@ -27,18 +48,35 @@ impl Checker for Served {
     }
 
     fn check(&mut self, scene: &Scene<'_>) -> Option<String> {
-        let (title, work, is) = (scene.work.title(), scene.work, &scene.is);
+        let (work, is) = (scene.work, &scene.is);
         let versions = ["stable", "candidate", "previous"];
         let others = || versions.into_iter().filter_map(|part| work.hash(part)).any(|hash| is.ready(hash) > 0);
-        let Some(service) = is.starved().filter(|_| is.replicas() > 0 && others()) else {
-            self.since.remove(&title);
-            return None;
-        };
-        let (since, told) = self.since.entry(title).or_insert((scene.change.at, false));
-        let late = scene.change.at > *since + scene.memory.known_after + self.patience;
-        if !late || std::mem::replace(told, true) {
-            return None;
-        }
-        Some(format!("requests to {service} have reached no pod since {since}, and there are pods"))
+        let starved = is.starved().filter(|_| is.replicas() > 0 && others());
+        let since = self.0.since(scene, starved.is_some())?;
+        Some(format!("requests to {} have reached no pod since {since}, and there are pods", starved?))
+    }
+}
+
+/// A ReplicaSet of the stable version that somebody has deleted is made again.
+#[derive(Debug)]
+pub struct Standing(Overdue);
+
+impl Standing {
+    /// A checker with so much patience.
+    pub fn new(patience: Duration) -> Self {
+        Self(Overdue::new(patience))
+    }
+}
+
+impl Checker for Standing {
+    fn promise(&self) -> &'static str {
+        "S14"
+    }
+
+    fn check(&mut self, scene: &Scene<'_>) -> Option<String> {
+        let stable = scene.work.hash("stable")?;
+        let gone = scene.work.find(scene.objects).is_some() && !scene.is.stands(stable);
+        let since = self.0.since(scene, gone)?;
+        Some(format!("the stable version has no ReplicaSet since {since}"))
     }
 }

@@ -76,7 +76,11 @@ fn the_finalizer_goes_with_the_last_thing_that_is_left() {
         m.deployment().paused = true;
         m.deployment().marks.insert(HOLD.into(), version("b")["revision"].as_str().unwrap().into());
     });
-    assert_eq!(written(&held.decided(&went_back("b"), &[])), [] as [String; 0]);
+    assert_eq!(written(&held.decided(&went_back("b"), &[])), ["web-a-stable: save stable template"]);
+    let saved = held.with(|m| m.view.saved = Moment::beside(true).view.saved);
+    assert_eq!(written(&saved.decided(&went_back("b"), &[])), [] as [String; 0]);
+    let bare = held.with(|m| m.plan.finalizers.clear());
+    assert_eq!(written(&bare.decided(&went_back("b"), &[])), ["shop: add finalizer"]);
     // So does a version that is kept for a look, whoever has taken the hold off.
     let mut kept = went_back("b");
     kept["goingBack"] = json!({

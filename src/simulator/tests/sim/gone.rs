@@ -19,6 +19,9 @@ pub const RECREATED: u8 = 9;
 /// The Release.
 pub const RELEASE: u8 = 4;
 
+/// What the operator makes again by itself: ReplicaSets of the stable version and of the candidate, the canary's Service.
+pub const MADE_AGAIN: [u8; 3] = [5, 6, 8];
+
 /// Which object is meant, at the moment at which it is deleted.
 fn meant(which: u8, objects: &Snapshot) -> Key {
     let status = &objects.get(&shop::key(Kind::Release)).map_or(&Value::Null, |release| release.value())["status"];
@@ -55,6 +58,14 @@ fn again(which: u8, was: &Value, git: &[Value]) -> Option<Value> {
         .retain(|field, _| ["name", "namespace", "labels", "annotations", "ownerReferences"].contains(&field.as_str()));
     object.as_object_mut()?.remove("status");
     Some(object)
+}
+
+/// Deletes it after a time, for good.
+pub fn take(after: Duration, which: u8) -> Script {
+    Script::default().then(When::After(after), move |turn: &mut Turn<'_>| {
+        let key = meant(which, turn.server.store().objects());
+        let _ = turn.server.delete(&Caller::new(User::new("dora", &[])), &key, &Preconditions::default(), None);
+    })
 }
 
 /// Deletes it after a time; when it is gone, it is away for a while, and comes again.

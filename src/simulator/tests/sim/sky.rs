@@ -37,6 +37,8 @@ pub struct Sky {
     pub flaps: u8,
     /// What is deleted and made anew: after which time, how long it is away, and what it is.
     recreated: Vec<(Duration, Duration, u8)>,
+    /// What is deleted for good, after which time.
+    taken: Option<(Duration, u8)>,
     /// How many Releases of others run beside ours.
     pub neighbours: u8,
     /// Whether our Release has a second workload.
@@ -142,6 +144,7 @@ impl Sky {
             babble: if babbles { random.u8(5..60) } else { 0 },
             flaps: if babbles && random.bool() { random.u8(5..50) } else { 0 },
             recreated: if recreates { recreated } else { Vec::new() },
+            taken: None,
             neighbours: if neighbours { random.u8(1..3) } else { 0 },
             wide,
             size: Size::Usual,
@@ -155,7 +158,10 @@ impl Sky {
 
     /// Over a small shop that runs already.
     pub fn running(seed: u64) -> Self {
-        Self { size: Size::Running { replicas: Self::few(seed) }, ..Self::alone(seed) }
+        let mut random = fastrand::Rng::with_seed(seed ^ 0x7461_6b65_6e00);
+        let which = gone::MADE_AGAIN[random.usize(0..gone::MADE_AGAIN.len())];
+        let taken = (random.u8(0..5) == 0).then(|| (Duration::from_millis(random.u64(0..60_000)), which));
+        Self { size: Size::Running { replicas: Self::few(seed) }, taken, ..Self::alone(seed) }
     }
 
     fn alone(seed: u64) -> Self {
@@ -207,6 +213,9 @@ impl Sky {
         }
         for (after, away, which) in &self.recreated {
             plot.actors.push(Box::new(gone::recreate(self.size.after(*after), *away, *which, &plot.objects)));
+        }
+        if let Some((after, which)) = self.taken {
+            plot.actors.push(Box::new(gone::take(self.size.after(after), which)));
         }
     }
 
