@@ -358,26 +358,33 @@ impl Sim {
     ) -> Result<(), Box<dyn std::error::Error>> {
         let mut changed = self.shared.lock().store().subscribe();
         let end = Instant::now() + limit;
+        let mut dying = self.dying();
         loop {
             changed.catch_up();
             if holds(self.shared.lock().store().objects()) {
                 return Ok(());
             }
-            let links = self.operators.iter().enumerate();
-            let links = links.filter_map(|(number, operator)| Some((number, operator.as_ref()?.link().clone())));
-            let mut dying: FuturesUnordered<_> = links
-                .map(|(number, link)| async move {
-                    link.killed().await;
-                    number
-                })
-                .collect();
             tokio::select! {
                 biased;
-                Some(number) = dying.next() => self.replace(number)?,
+                Some(number) = dying.next() => {
+                    self.replace(number)?;
+                    dying = self.dying();
+                }
                 () = changed.changed() => {}
                 () = sleep_until(end) => return Err(Late { what: what.into(), at: self.now() }.into()),
             }
         }
+    }
+
+    /// The numbers of the operators that run now, when they die.
+    fn dying(&self) -> FuturesUnordered<impl Future<Output = usize> + use<>> {
+        let links = self.operators.iter().enumerate();
+        let links = links.filter_map(|(number, operator)| Some((number, operator.as_ref()?.link().clone())));
+        let dies = links.map(|(number, link)| async move {
+            link.killed().await;
+            number
+        });
+        dies.collect()
     }
 
     /// Lets so much time pass.

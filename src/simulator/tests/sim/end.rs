@@ -1,10 +1,10 @@
 //! How a run has to end.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use lockkeeper_simulator::{
     api::{
-        Key, Kind, Snapshot,
+        Key, Kind, Object, Snapshot,
         object::{list, name, text},
     },
     check::{KNOWN_AFTER, Traffic, Work},
@@ -47,12 +47,23 @@ fn rests(release: &Value) -> bool {
         && (phase != "Stable" || release["metadata"]["finalizers"].is_null())
 }
 
+/// A status of the Release, shared with the history that it is of.
+pub struct Status(Arc<Object>);
+
+impl std::ops::Deref for Status {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.0["status"]
+    }
+}
+
 /// All statuses of the Release, in order, with their times.
-pub fn statuses(sim: &Sim) -> Vec<(jiff::Timestamp, Value)> {
+pub fn statuses(sim: &Sim) -> Vec<(jiff::Timestamp, Status)> {
     let server = sim.shared.lock();
     let changes = server.store().history(Kind::Release);
     let own = changes.iter().filter(|change| change.key == shop::key(Kind::Release));
-    own.map(|change| (change.at, change.object["status"].clone())).collect()
+    own.map(|change| (change.at, Status(change.object.clone()))).collect()
 }
 
 /// What the run was like.
@@ -145,7 +156,7 @@ pub fn promoted(sim: &Sim) -> bool {
 /// One that begins without pods is handed over, and when there are some again it goes on.
 pub fn promoted_with_pods(sim: &Sim, such: impl Fn(&str) -> bool) -> bool {
     let statuses = statuses(sim);
-    let begins = |pair: &&[(jiff::Timestamp, Value)]| {
+    let begins = |pair: &&[(jiff::Timestamp, Status)]| {
         let (before, now) = (&pair[0].1, &pair[1].1);
         let same = before["candidate"]["revision"] == now["candidate"]["revision"];
         now["phase"] == "Promoting"
@@ -238,7 +249,7 @@ pub fn unserved(sim: &Sim) -> Vec<String> {
 }
 
 /// S11: what people were told more often than it has happened.
-fn told_again(statuses: &[(jiff::Timestamp, Value)], told: &[Event]) -> Vec<String> {
+fn told_again(statuses: &[(jiff::Timestamp, Status)], told: &[Event]) -> Vec<String> {
     let count = |reason: &str, happens: &dyn Fn(&Value, &Value) -> bool| {
         let happened = statuses.windows(2).filter(|pair| happens(&pair[0].1, &pair[1].1)).count();
         let told = told.iter().filter(|event| event.about == shop::NAME && event.reason == reason).count();
