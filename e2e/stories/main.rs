@@ -184,6 +184,7 @@ fn everywhere() -> Vec<Test<Stage>> {
         two_workloads::one_fails,
         two_workloads::both_promoted,
         vanished::stable_replica_set,
+        vanished::behind_a_gate,
         vanished::route,
         vanished::service,
         vanished::release,

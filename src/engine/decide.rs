@@ -161,6 +161,7 @@ impl<'a> Run<'a> {
     }
 
     fn turn(&mut self) -> Turn {
+        self.follow();
         if let Some(turn) = self.lost().or_else(|| self.bereft()) {
             return turn;
         }

@@ -5,7 +5,10 @@ mod template;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use lockkeeper_api::DecisionSpec;
+use lockkeeper_api::{
+    DecisionSpec,
+    names::{HOLD, PAUSED_BY},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -122,6 +125,16 @@ impl DeploymentView {
     /// Digest of the version of its template: mostly that of the template, which is known, and digests are dear.
     pub fn version_digest(&self) -> String {
         if self.template.glance().apart { version_digest(&self.template.value()) } else { self.digest.clone() }
+    }
+
+    /// Whether it carries a mark of ours that says that it is held, or paused by us.
+    pub fn is_kept(&self) -> bool {
+        self.marks.contains_key(HOLD) || self.marks.contains_key(PAUSED_BY)
+    }
+
+    /// Whether it is paused, and nothing says that it was us: whoever did that resumes it.
+    pub fn is_paused_by_others(&self) -> bool {
+        self.paused && !self.marks.contains_key(PAUSED_BY)
     }
 }
 

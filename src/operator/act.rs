@@ -150,17 +150,15 @@ pub async fn act(
 pub async fn prove(context: &Context, actor: Actor<'_>, seen: &Seen) -> Result<(), Refusal> {
     let (term, resource) = (context.leadership.term(), Resource::from(seen.kind));
     let key = Key::new(&actor.key.namespace, &seen.name);
+    // What is not there may come again at any time, and not as it was.
+    let Some(version) = &seen.resource_version else {
+        let there = look_again(context, resource, &key).await?;
+        return if there { Err(Refusal::Stale { resource, key }) } else { Ok(()) };
+    };
     // What this process has written or proven, it has heard of since.
     if context.proofs.holds(actor.key, term, seen.kind, &seen.name) {
         return Ok(());
     }
-    let Some(version) = &seen.resource_version else {
-        if look_again(context, resource, &key).await? {
-            return Err(Refusal::Stale { resource, key });
-        }
-        context.proofs.note_object(actor.key, term, seen.kind, &seen.name);
-        return Ok(());
-    };
     permit(context, actor, resource, &seen.name)?;
     let api: Api<Object> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource.api());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };

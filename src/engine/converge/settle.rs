@@ -1,7 +1,7 @@
 //! One version carries all traffic, and the Deployment controls it: promotion, bake, going back and rest.
 
 use lockkeeper_api::{
-    names::{HOLD, PAUSED_BY, POD_TEMPLATE_HASH},
+    names::{HOLD, POD_TEMPLATE_HASH},
     release::WorkloadRevision,
 };
 
@@ -62,8 +62,7 @@ fn swapped(new: &ReplicaSetView, old: Option<&ReplicaSetView>) -> bool {
 /// whose ReplicaSet somebody has made again, or one whose native rollout our pause has caught halfway.
 fn beside(scene: &Scene<'_>, new: &ReplicaSetView, other: Option<&WorkloadRevision>) -> Vec<Write> {
     let deployment = scene.deployment;
-    let ours = deployment.marks.contains_key(HOLD) || deployment.marks.contains_key(PAUSED_BY);
-    if !deployment.paused || !ours || new.replicas == 0 {
+    if !deployment.paused || !deployment.is_kept() || new.replicas == 0 {
         return Vec::new();
     }
     let others = scene.view.replica_sets.iter().filter(|rs| rs.controlled && rs.hash != new.hash && rs.replicas > 0);
@@ -77,14 +76,20 @@ fn beside(scene: &Scene<'_>, new: &ReplicaSetView, other: Option<&WorkloadRevisi
 
 /// The live ReplicaSet does not exist: make it again, and let traffic go where pods are ready.
 fn missing(scene: &Scene<'_>, live: &WorkloadRevision) -> Round {
-    let held = scene.deployment.marks.contains_key(HOLD);
+    let deployment = scene.deployment;
+    let held = deployment.marks.contains_key(HOLD);
     if !held && scene.view.saved.is_empty() {
-        // At rest the Deployment controller makes it by itself.
-        return Round::wait(format!("waiting for the ReplicaSet of {}", scene.deployment.name));
+        let name = &deployment.name;
+        return if deployment.paused && !deployment.is_kept() {
+            Round::broken(format!("the ReplicaSet of {name} is gone, and Deployment {name} is paused: resume it"))
+        } else {
+            // At rest the Deployment controller makes it by itself.
+            Round::wait(format!("waiting for the ReplicaSet of {name}"))
+        };
     }
     let unsaved = scene.view.saved.iter().all(|saved| saved.hash != live.hash);
-    if unsaved && scene.deployment.version_digest() == live.digest {
-        return Round::write([scene.create_candidate(live, scene.deployment.replicas)]);
+    if unsaved && deployment.version_digest() == live.digest {
+        return Round::write([scene.create_candidate(live, deployment.replicas)]);
     }
     let mut round = scene.recreate(live);
     let other = scene.view.replica_sets.iter().find(|rs| rs.hash != live.hash && rs.available > 0);
@@ -417,8 +422,7 @@ fn give_back(scene: &Scene<'_>, new: &ReplicaSetView, round: &mut Round) {
     // After a restart by annotation meanwhile there is nothing to count yet: that rolls out natively from here.
     let counted = deployment.updated == deployment.replicas || deployment.digest != new.digest;
     let current = deployment.current && counted;
-    let held = deployment.marks.contains_key(HOLD) || deployment.marks.contains_key(PAUSED_BY);
-    if held && !current {
+    if deployment.is_kept() && !current {
         round.pending =
             Some(super::Pending::Progress(format!("waiting for Deployment {} to count its pods", deployment.name)));
         return;

@@ -1,10 +1,7 @@
 //! On the way back: never blocked by a gate, and traffic leaves before capacity goes.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use lockkeeper_api::{
-    names::{HOLD, PAUSED_BY},
-    release::{GoingBack, GoingBackCause, Phase, RevisionStatus},
-};
+use lockkeeper_api::release::{GoingBack, GoingBackCause, Phase, RevisionStatus};
 
 use super::{Doing, Run, Turn, Waits, earliest};
 use crate::{
@@ -202,10 +199,9 @@ impl Run<'_> {
         for (view, part) in self.world.workloads.iter().zip(&stable.workloads) {
             let deployment = view.deployment.as_ref().filter(|d| d.version_digest() != part.digest);
             let Some(deployment) = deployment else { continue };
-            let ours = deployment.marks.contains_key(PAUSED_BY) || deployment.marks.contains_key(HOLD);
             let known = view.replica_sets.iter().any(|rs| rs.hash == part.hash || rs.existing > 0)
                 || view.saved.iter().any(|saved| saved.hash == part.hash);
-            if known || !ours || !deployment.paused {
+            if known || !deployment.is_kept() || !deployment.paused {
                 return None;
             }
             let name = format!("{}-{}", deployment.name, part.hash);

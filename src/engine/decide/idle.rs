@@ -37,13 +37,20 @@ impl Run<'_> {
             self.enter(blocked.phase);
             return Turn::Now(self.stay_back(&blocked.message));
         }
-        if !self.faults.is_empty() {
+        let faulty = !self.faults.is_empty();
+        if faulty && self.next.candidate.is_none() {
             return Turn::Now(self.invalid());
         }
-        // What the last attempt has left is cleared before another one begins.
+        // What the last attempt has left is cleared before another one begins, or is refused.
+        if self.next.phase == Phase::Invalid && !faulty {
+            self.enter(Phase::Stable);
+        }
         let left = self.clear(Keep::Gone);
         if !left.writes.is_empty() || left.is_under_way() {
             return Turn::Now(left);
+        }
+        if faulty {
+            return Turn::Now(self.invalid());
         }
         if self.is_earlier(&wanted) {
             return self.return_to(&wanted);

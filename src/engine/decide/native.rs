@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lockkeeper_api::{
     decision::Verdict,
     deployment_window::Exposure,
-    names::{HOLD, PAUSED_BY},
+    names::PAUSED_BY,
     release::{Phase, RevisionStatus, WorkloadRevision},
 };
 
@@ -14,7 +14,7 @@ use crate::{
     gate,
     revision::{self, Wanted},
     world::{DeploymentView, ReplicaSetView, WorkloadView},
-    write::{self, DeploymentGoal, Write},
+    write::{self, DeploymentGoal, Kind, Seen, Write},
 };
 
 impl Run<'_> {
@@ -67,19 +67,25 @@ impl Run<'_> {
         }
         self.enter(Phase::Progressing);
         doing.writes.extend(self.roll_out_natively());
-        let overdue =
-            self.world.workloads.iter().filter_map(|view| view.deployment.as_ref()).find(|d| d.current && d.overdue);
-        doing.message = match overdue {
-            None => "the first version rolls out natively: waiting for its Deployment to be complete".into(),
-            Some(deployment) => {
-                doing.waits = Waits::Mending;
+        let hindrance = self.world.workloads.iter().find_map(|view| {
+            let deployment = view.deployment.as_ref()?;
+            let name = &deployment.name;
+            // Where something runs, that may be what a pause keeps: it is waited for.
+            let bare = view.replica_sets.iter().all(|rs| rs.existing == 0);
+            if deployment.is_paused_by_others() && bare {
+                Some(format!("the first version does not roll out: Deployment {name} is paused: resume it"))
+            } else if deployment.current && deployment.overdue {
                 let deadline = "has made no progress within its progressDeadlineSeconds";
-                format!(
-                    "the first version does not get ready: Deployment {} {deadline}; mend its version",
-                    deployment.name
-                )
+                Some(format!("the first version does not get ready: Deployment {name} {deadline}; mend its version"))
+            } else {
+                None
             }
-        };
+        });
+        if hindrance.is_some() {
+            doing.waits = Waits::Mending;
+        }
+        let waits = "the first version rolls out natively: waiting for its Deployment to be complete";
+        doing.message = hindrance.unwrap_or_else(|| waits.into());
         Turn::Now(doing)
     }
 
@@ -178,6 +184,20 @@ impl Run<'_> {
         self.next.previous = before;
     }
 
+    /// The ReplicaSet of the stable version is gone, and its Deployment's controller has made another of the same version: that is the one.
+    pub(super) fn follow(&mut self) {
+        let parts = self.next.stable.iter_mut().flat_map(|stable| &mut stable.workloads);
+        for (view, part) in self.world.workloads.iter().zip(parts) {
+            let known = view.replica_sets.iter().any(|rs| rs.hash == part.hash);
+            let twin =
+                view.replica_sets.iter().find(|rs| rs.controlled && rs.replicas > 0 && rs.version == part.digest);
+            if let (Some(deployment), Some(twin), false) = (&view.deployment, twin, known) {
+                self.rests_on.push(Seen::absent(Kind::ReplicaSet, format!("{}-{}", deployment.name, part.hash)));
+                part.hash.clone_from(&twin.hash);
+            }
+        }
+    }
+
     /// A restart by annotation is no new version: it passes natively, and the stable hash follows it. So does the way back from a
     /// native rollout that somebody has ended halfway by asking for the stable version again.
     pub(super) fn native_restart(&mut self) -> Option<Doing> {
@@ -203,7 +223,7 @@ impl Run<'_> {
                 }
                 Some(_) | None => {
                     running = true;
-                    let ours = deployment.marks.contains_key(PAUSED_BY) || deployment.marks.contains_key(HOLD);
+                    let ours = deployment.is_kept();
                     let goal = DeploymentGoal { paused: ours.then_some(false), ..DeploymentGoal::default() };
                     doing.writes.extend(write::deployment(&self.plan.name, deployment, &goal));
                     doing.message = match (torn, ours) {

@@ -49,7 +49,7 @@ impl Checker for Kept {
             return None;
         }
         let after = if change.gone { 0 } else { Traffic::size(&change.object) };
-        if after >= Traffic::size(before) || !work.routed() {
+        if after >= Traffic::size(before) || !work.routed() || scene.memory.crossed(change.asked) {
             return None;
         }
         let hash = text(&before["spec"]["selector"]["matchLabels"][POD_TEMPLATE_HASH]);

@@ -75,7 +75,10 @@ impl Checker for Standing {
 
     fn check(&mut self, scene: &Scene<'_>) -> Option<String> {
         let stable = scene.work.hash("stable")?;
-        let gone = scene.work.find(scene.objects).is_some() && !scene.is.stands(stable);
+        let known = &scene.work.status()["stable"]["workloads"][scene.work.index]["uid"];
+        // Another Deployment of its name has versions of its own.
+        let same = scene.work.find(scene.objects).is_some_and(|deployment| *known == deployment.uid());
+        let gone = same && !scene.is.stands(stable);
         let since = self.0.since(scene, gone)?;
         Some(format!("the stable version has no ReplicaSet since {since}"))
     }

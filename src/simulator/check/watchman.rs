@@ -9,6 +9,9 @@ use serde_json::Value;
 use super::{Author, Checker, Report, Scene, Traffic, Violation, Witness, Work, traffic::serves};
 use crate::api::{Change, Key, Kind, Observer, Snapshot, object::list};
 
+/// What a write rests on is proven right before: an answer and a request are under way in between.
+const ON_ITS_WAY: Duration = Duration::from_millis(20);
+
 /// What is remembered of a Release.
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -31,6 +34,8 @@ pub struct Memory {
     pub shrunk: Option<(String, Timestamp)>,
     /// When a first version was named stable: whoever has not heard of it yet may still let another take its place natively.
     pub named: Option<Timestamp>,
+    /// When others have last made a Service: without a pin.
+    pub served_anew: Option<Timestamp>,
     /// When others have last changed the Release, a window or a policy.
     pub changed: Option<Timestamp>,
 }
@@ -39,6 +44,11 @@ impl Memory {
     /// Whether whoever has asked for a write at that time may not have heard yet of what others want: it may be long on its way.
     pub fn is_fresh(&self, asked: Timestamp) -> bool {
         self.changed.is_some_and(|changed| asked < changed + self.known_after)
+    }
+
+    /// Whether a write that was asked for at that time may have been on its way already when a Service came again.
+    pub fn crossed(&self, asked: Timestamp) -> bool {
+        self.served_anew.is_some_and(|anew| asked < anew + ON_ITS_WAY)
     }
 
     /// Whether whoever has asked for a write at that time may not have heard yet that the stable version has ready pods again.
@@ -104,6 +114,7 @@ impl Watchman {
                 memory.hurt |= change.gone;
             }
             Kind::ReplicaSet => (memory.disturbed, memory.hurt) = (Some(change.at), true),
+            Kind::Service if change.before.is_none() => (memory.served_anew, memory.hurt) = (Some(change.at), true),
             Kind::Service | Kind::HTTPRoute | Kind::EndpointSlice => memory.hurt = true,
             Kind::Pod => memory.disturbed = Some(change.at),
             Kind::Deployment

@@ -44,6 +44,17 @@ fn a_live_version_that_was_not_saved_is_made_from_the_deployments_template_or_by
     };
     check(&unsaved.with(free).settle("a"), &["waiting for the ReplicaSet of web"]);
     check(&without_a().with(free).settle("a"), &["web: set weight 100", "web-a: recreate stable"]);
+    // Whoever has paused it resumes it.
+    let theirs = |m: &mut Moment| {
+        m.deployment().marks.clear();
+        m.deployment().paused = true;
+    };
+    let paused = "broken: the ReplicaSet of web is gone, and Deployment web is paused: resume it";
+    check(&unsaved.with(theirs).settle("a"), &[paused]);
+    check(
+        &unsaved.with(theirs).with(|m| m.deployment().paused = false).settle("a"),
+        &["waiting for the ReplicaSet of web"],
+    );
 }
 
 #[test]

@@ -209,12 +209,11 @@ fn only_a_first_version_that_our_pause_holds_back_waits_for_anything() {
         assert_eq!((candidate.version.as_str(), candidate.since.0), ("b", second(since)), "after {known}");
     }
     // Resumed by somebody, or held by somebody else, it is not ours to hold.
-    for resumed in [
-        waiting().with(shut).with(|m| m.deployment().paused = false),
-        waiting().with(shut).with(|m| m.deployment().marks.retain(|key, _| key != PAUSED_BY)),
-    ] {
-        assert_eq!(told(&resumed.decided(&nothing(), &[])), (Phase::Progressing, ROLLS_OUT));
-    }
+    let resumed = waiting().with(shut).with(|m| m.deployment().paused = false);
+    assert_eq!(told(&resumed.decided(&nothing(), &[])), (Phase::Progressing, ROLLS_OUT));
+    let theirs = waiting().with(shut).with(|m| m.deployment().marks.retain(|key, _| key != PAUSED_BY));
+    let paused = "the first version does not roll out: Deployment web is paused: resume it";
+    assert_eq!(told(&theirs.decided(&nothing(), &[])), (Phase::Progressing, paused));
     let open = waiting().decided(&nothing(), &[]);
     assert_eq!((told(&open), written(&open)), ((Phase::Progressing, ROLLS_OUT), vec!["web: give back".to_owned()]));
     let mut stopped = nothing();

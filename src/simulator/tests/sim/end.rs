@@ -159,7 +159,9 @@ pub fn promoted_with_pods(sim: &Sim, such: impl Fn(&str) -> bool) -> bool {
     let begins = |pair: &&[(jiff::Timestamp, Status)]| {
         let (before, now) = (&pair[0].1, &pair[1].1);
         let same = before["candidate"]["revision"] == now["candidate"]["revision"];
+        // Once it has taken over, and only clears up, there is no candidate any more.
         now["phase"] == "Promoting"
+            && !now["candidate"].is_null()
             && (before["phase"] != "Promoting" || !same)
             && such(text(&now["candidate"]["version"]))
     };

@@ -143,9 +143,20 @@ impl Helpers {
         if scale.is_ok_and(|scale| scale == 0) {
             people::scale(&shop::key(Kind::Deployment), 3)(turn);
         }
-        // A hold, each minute anew; what is blind has to be ended.
-        let held = !status["hold"].is_null() || text(&status["message"]).contains("no data");
         let minute = turn.now.as_second() / 60;
+        let said = text(&status["message"]);
+        if said.contains("resume it") && self.done.insert(format!("{uid} {minute} resume")) {
+            people::change("dora", &shop::key(Kind::Deployment), |object| object["spec"]["paused"] = json!(false))(
+                turn,
+            );
+        }
+        // Where nothing is left of what ran, what went back is all that there is.
+        let bereft = status["stable"].is_null() && said.contains("decide Retry");
+        if bereft && self.done.insert(format!("{uid} {minute} retry")) {
+            people::decide("ada", &own, "Retry", None)(turn);
+        }
+        // A hold, each minute anew; what is blind has to be ended.
+        let held = !status["hold"].is_null() || said.contains("no data");
         if held && self.done.insert(format!("{own} {minute} {revision}")) {
             let verdict = if self.blind || minute % 3 == 0 { "Abort" } else { "Resume" };
             people::decide("ada", &own, verdict, None)(turn);

@@ -187,7 +187,7 @@ fn what_a_person_has_paused_a_person_resumes() {
     let mut lab = lab(&[Work::web()], json!([{"setWeight": 10}]), json!({"gates": gates}));
     change(&mut lab, |web| web["spec"]["paused"] = true.into());
     lab.run(1);
-    expect(&lab, Phase::Progressing, "waiting for its Deployment to be complete");
+    expect(&lab, Phase::Progressing, "Deployment web is paused: resume it");
     assert_eq!(deployment(&lab)["spec"]["paused"], true, "{}", lab.tail());
     assert!(lab.status().gates.is_empty(), "{}", lab.tail());
 }

@@ -147,3 +147,33 @@ fn a_release_can_be_deleted_when_nothing_is_left_of_what_ran() {
     lab.run(5);
     assert!(lab.release().is_none(), "{}", lab.tail());
 }
+
+#[test]
+fn what_an_attempt_has_left_is_cleared_before_a_spec_that_cannot_work_is_told() {
+    let mut lab = at_10_percent(json!({}));
+    lab.decide(Verdict::Abort, None, "olga");
+    while lab.round() {}
+    crate::happening::spec(&mut lab, |spec| spec["rollbackPolicy"] = "nobody".into());
+    lab.happen(&Happening::Version("3"));
+    lab.run(3);
+    expect(&lab, Phase::Invalid, "RollbackPolicy nobody does not exist");
+    assert_eq!(running(&lab), ["1"], "{}", lab.tail());
+}
+
+#[test]
+fn a_replica_set_that_the_deployment_has_made_again_is_the_stable_versions() {
+    let mut lab = at_10_percent(json!({}));
+    lab.decide(Verdict::Promote, None, "olga");
+    lab.run(5);
+    expect(&lab, Phase::Stable, "version 2 runs");
+    let hash = |lab: &Lab| lab.status().stable.as_ref().unwrap().workloads[0].hash.clone();
+    let before = hash(&lab);
+    // Ours had another name than the one that its controller makes; and before its pods are ready another version is asked for.
+    lab.happen(&Happening::DeleteStable("web"));
+    lab.pass();
+    lab.happen(&Happening::Version("3"));
+    lab.run(2);
+    expect(&lab, Phase::Paused, "step 2/4");
+    assert_ne!(hash(&lab), before, "{}", lab.tail());
+    assert_eq!((running(&lab), share(&lab)), (vec!["2", "3"], 10), "{}", lab.tail());
+}
