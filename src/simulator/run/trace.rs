@@ -1,6 +1,10 @@
 //! What has happened, in order: each request and its answer, each change of an object, each event for people.
 
-use std::{fmt::Write, hash::BuildHasher, sync::Arc};
+use std::{
+    fmt::Arguments,
+    hash::{BuildHasher, Hash},
+    sync::Arc,
+};
 
 use foldhash::fast::FixedState;
 use jiff::Timestamp;
@@ -28,7 +32,6 @@ pub type SharedTrace = Arc<Mutex<Trace>>;
 #[derive(Debug)]
 pub struct Trace {
     digest: u64,
-    line: String,
     lines: Option<Vec<String>>,
     events: Vec<Told>,
     requests: u64,
@@ -37,7 +40,7 @@ pub struct Trace {
 impl Trace {
     /// A trace that keeps its lines, or only their digest.
     pub fn new(lines: bool) -> Self {
-        Self { digest: 0, line: String::new(), lines: lines.then(Vec::new), events: Vec::new(), requests: 0 }
+        Self { digest: 0, lines: lines.then(Vec::new), events: Vec::new(), requests: 0 }
     }
 
     /// A request and its answer.
@@ -54,23 +57,21 @@ impl Trace {
     ) {
         self.requests += 1;
         let (body, answer) = (digest(body), digest(answer));
-        self.note(format_args!("{at} {link} {method} {place} body={body:016x} -> {code} answer={answer:016x}"));
+        let line = format_args!("{at} {link} {method} {place} body={body:016x} -> {code} answer={answer:016x}");
+        self.note((at, link, method, place, body, code, answer), line);
     }
 
     /// An event.
     pub fn event(&mut self, at: Timestamp, about: &str, reason: &str, note: &str) {
-        self.note(format_args!("{at} event {about} {reason}: {note}"));
+        self.note((at, about, reason, note), format_args!("{at} event {about} {reason}: {note}"));
         self.events.push(Told { at, about: about.into(), reason: reason.into(), note: note.into() });
     }
 
-    /// Anything else.
-    pub fn note(&mut self, line: std::fmt::Arguments<'_>) {
-        self.line.clear();
-        // Writing to a string cannot fail.
-        let _ = self.line.write_fmt(line);
-        self.digest = FixedState::default().hash_one((self.digest, &self.line));
+    /// Anything else: what makes it what it is, and how it is told. (To write all lines that nobody reads would take as long as to decide.)
+    pub fn note(&mut self, what: impl Hash, line: Arguments<'_>) {
+        self.digest = FixedState::default().hash_one((self.digest, what));
         if let Some(lines) = &mut self.lines {
-            lines.push(self.line.clone());
+            lines.push(line.to_string());
         }
     }
 
@@ -106,8 +107,10 @@ pub struct Writer(pub SharedTrace);
 impl Observer for Writer {
     fn changed(&mut self, change: &Change, _: &Snapshot, _: &Snapshot) {
         let Change { version, at, key, by, gone, object, .. } = change;
-        let what = if *gone { "gone" } else { "is" };
-        let digest = digest(&object.json());
-        self.0.lock().note(format_args!("{at} {version} {by}: {key} {what} {digest:016x}"));
+        let (told, digest) = (if *gone { "gone" } else { "is" }, digest(&object.json()));
+        self.0.lock().note(
+            (at, version, by, key, gone, digest),
+            format_args!("{at} {version} {by}: {key} {told} {digest:016x}"),
+        );
     }
 }

@@ -98,7 +98,8 @@ impl MetricSource for Source {
             sleep(Duration::from_millis(millis)).await;
             let spoken = self.truth.answer(self.shared.lock().store().objects(), query);
             let now = self.shared.clock().now();
-            self.shared.trace().note(format_args!("{now} query {query} -> {spoken:?}"));
+            let told = format!("{spoken:?}");
+            self.shared.trace().note((now, query, &told), format_args!("{now} query {query} -> {told}"));
             match spoken {
                 Spoken::Sample(sample) => Ok(Measurement { sample, warnings: 0 }),
                 Spoken::Http { status, content_type, body } => {

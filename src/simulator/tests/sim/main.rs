@@ -73,7 +73,7 @@ const PLOTS: [Seeds; 5] = [
 ];
 
 /// One in so many is played twice, and must be the same to the byte.
-const AGAIN: u64 = 50;
+const AGAIN: u64 = 200;
 
 fn range(name: &str, default: &str) -> Range<u64> {
     let text = std::env::var(name).unwrap_or_else(|_| default.into());
