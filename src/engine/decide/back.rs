@@ -194,8 +194,21 @@ impl Run<'_> {
     /// Nothing of the stable version runs, and it cannot be made again: somebody has deleted its ReplicaSet before its template was saved, and our
     /// pause keeps another template from being rolled out. That one is a first version then, with its gates.
     pub(super) fn bereft(&mut self) -> Option<Turn> {
-        let stable = self.next.stable.clone()?;
+        let (note, gone) = self.gone_for_good()?;
+        // Whoever has just started may have heard of neither.
+        self.rests_on.extend(gone);
+        self.event("StableGone", true, note);
+        self.clear_attempt();
+        (self.next.stable, self.next.previous, self.next.going_back) = (None, None, None);
+        self.enter(Phase::Invalid);
+        Some(Turn::Again)
+    }
+
+    /// What is not there any more of a stable version that cannot be made again, and how people are told.
+    fn gone_for_good(&self) -> Option<(String, Vec<Seen>)> {
+        let stable = self.next.stable.as_ref()?;
         let mut gone = Vec::new();
+        let mut note = None;
         for (view, part) in self.world.workloads.iter().zip(&stable.workloads) {
             let deployment = view.deployment.as_ref().filter(|d| d.version_digest() != part.digest);
             let Some(deployment) = deployment else { continue };
@@ -205,21 +218,12 @@ impl Run<'_> {
                 return None;
             }
             let name = format!("{}-{}", deployment.name, part.hash);
-            gone.push((Kind::ControllerRevision, write::saved_name(&deployment.name, &part.hash)));
-            gone.push((Kind::ReplicaSet, name));
+            let saved = write::saved_name(&deployment.name, &part.hash);
+            let cause = format!("ReplicaSet {name} is gone, and its template was not saved");
+            note = Some(format!("version {} cannot be made again: {cause}", stable.version));
+            gone.extend([Seen::absent(Kind::ReplicaSet, name), Seen::absent(Kind::ControllerRevision, saved)]);
         }
-        let (_, name) = gone.last()?.clone();
-        // Whoever has just started may have heard of neither.
-        self.rests_on.extend(gone.into_iter().map(|(kind, name)| Seen::absent(kind, name)));
-        let note = format!(
-            "version {} cannot be made again: ReplicaSet {name} is gone, and its template was not saved",
-            stable.version
-        );
-        self.event("StableGone", true, note);
-        self.clear_attempt();
-        (self.next.stable, self.next.previous, self.next.going_back) = (None, None, None);
-        self.enter(Phase::Invalid);
-        Some(Turn::Again)
+        Some((note?, gone))
     }
 
     /// The Release is being deleted: traffic goes back, and no unproven template is rolled out.

@@ -1,7 +1,7 @@
 //! What is decided while nothing is on its way, with what may still stand around.
 
 use lockkeeper_api::{
-    names::{FINALIZER, HOLD},
+    names::{FINALIZER, HOLD, PAUSED_BY},
     release::Phase,
 };
 use serde_json::{Value, json};
@@ -222,4 +222,104 @@ fn retry_is_for_the_version_that_it_names() {
     };
     assert_eq!(retried("b"), (Phase::Progressing, vec![false, true]));
     assert_eq!(retried("c"), (Phase::Aborted, vec![true, false]));
+}
+
+/// `b` is asked for, and held; nothing runs.
+fn bare() -> Moment {
+    returns(|m| {
+        m.deployment().marks.insert(PAUSED_BY.into(), "lockkeeper".into());
+        m.view.replica_sets.clear();
+    })
+}
+
+fn rests_on(outcome: &Outcome) -> Vec<(&str, bool)> {
+    outcome.rests_on.iter().map(|seen| (seen.name.as_str(), seen.resource_version.is_some())).collect()
+}
+
+#[test]
+fn a_stable_version_of_which_nothing_is_left_is_forgotten() {
+    let outcome = bare().decided(&stable("Stable"), &[]);
+    assert_eq!((outcome.status.stable.is_none(), outcome.status.phase), (true, Phase::Progressing));
+    assert_eq!(rests_on(&outcome), [("web-a", false), ("web-a-stable", false)]);
+    let told: Vec<_> = outcome.events.iter().map(|event| (event.reason.as_str(), event.warning)).collect();
+    assert_eq!(told, [("StableGone", true)]);
+    // One that went back does not start by itself.
+    let blocked = bare().decided(&went_back("b"), &[]);
+    let message = "version b: bad; change the version, or decide Retry";
+    assert_eq!((blocked.status.phase, blocked.status.message.as_str()), (Phase::Aborted, message));
+    for kept in [
+        |m: &mut Moment| m.add("a", None, 0),
+        |m: &mut Moment| m.add("c", Some(Role::Candidate), 1),
+        |m: &mut Moment| m.view.saved = Moment::beside(true).view.saved,
+        |m: &mut Moment| m.deployment().paused = false,
+        |m: &mut Moment| m.deployment().marks.clear(),
+        |m: &mut Moment| m.wants("a"),
+    ] {
+        let outcome = bare().with(kept).decided(&stable("Stable"), &[]);
+        assert!(outcome.status.stable.is_some(), "{}", outcome.status.message);
+    }
+    // Others' ReplicaSets without pods, and a template that was saved of another version, are no help.
+    let others = bare().with(|m| {
+        m.add("c", Some(Role::Candidate), 0);
+        m.view.saved = Moment::beside(true).view.saved;
+        m.view.saved[0].hash = "c".into();
+    });
+    assert!(others.decided(&stable("Stable"), &[]).status.stable.is_none());
+}
+
+#[test]
+fn another_replica_set_of_the_stable_version_is_followed_when_its_own_is_gone() {
+    let twin = |change: fn(&mut Moment)| {
+        let moment = Moment::at_rest().with(|m| {
+            m.view.replica_sets[0].name = "web-twin".into();
+            m.view.replica_sets[0].hash = "twin".into();
+            change(m);
+        });
+        let outcome = moment.decided(&stable("Stable"), &[]);
+        let hash = outcome.status.stable.as_ref().unwrap().workloads[0].hash.clone();
+        (hash, rests_on(&outcome).contains(&("web-a", false)))
+    };
+    assert_eq!(twin(|_| {}), ("twin".into(), true));
+    let stays = ("a".to_owned(), false);
+    assert_eq!(twin(|m| m.add("a", None, 0)), stays, "its own is there");
+    assert_eq!(twin(|m| m.view.replica_sets[0].controlled = false), stays);
+    assert_eq!(twin(|m| m.view.replica_sets[0].replicas = 0), ("twin".into(), false), "as after a restart");
+    let held = |m: &mut Moment| {
+        m.wants("b");
+        m.deployment().paused = true;
+        m.deployment().marks.insert(PAUSED_BY.into(), "lockkeeper".into());
+    };
+    assert_eq!(twin(held), ("twin".into(), true));
+    let other = Moment::at_rest().with(held).with(|m| {
+        m.set("a").version = "c".into();
+        m.set("a").hash = "twin".into();
+    });
+    let outcome = other.decided(&stable("Stable"), &[]);
+    assert_eq!(outcome.status.stable.unwrap().workloads[0].hash, "a", "it runs another version");
+}
+
+#[test]
+fn a_spec_that_cannot_work_waits_until_what_was_left_is_cleared() {
+    let faulty = |moment: &Moment| moment.with(|m| m.plan.faults = vec!["no such policy".into()]);
+    let told = |moment: &Moment, status: &Value| {
+        let outcome = moment.decided(status, &[]);
+        (outcome.status.phase, outcome.status.message.clone(), outcome.writes.len())
+    };
+    let cannot = (Phase::Invalid, "no such policy".to_owned(), 0);
+    // `b` has left a pod, and `c` is asked for.
+    assert_eq!(
+        told(&faulty(&ending("c")), &went_back("b")),
+        (Phase::Aborted, "waiting for the pods of web-b to end".into(), 0)
+    );
+    let gone = returns(|m| {
+        m.wants("c");
+        m.deployment().marks.insert(HOLD.into(), version("c")["revision"].as_str().unwrap().into());
+    });
+    assert_eq!(told(&faulty(&gone), &went_back("b")), cannot);
+    // Nothing was tried: nothing is touched.
+    let open = Moment::at_rest().with(|m| m.wants("c"));
+    assert_eq!(told(&faulty(&open), &stable("Stable")), cannot);
+    // Mended, it is what it was.
+    let mended = ending("c").decided(&stable("Invalid"), &[]);
+    assert_eq!(mended.status.phase, Phase::Stable);
 }
