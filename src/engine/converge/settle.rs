@@ -80,12 +80,15 @@ fn missing(scene: &Scene<'_>, live: &WorkloadRevision) -> Round {
     let held = deployment.marks.contains_key(HOLD);
     if !held && scene.view.saved.is_empty() {
         let name = &deployment.name;
-        return if deployment.paused && !deployment.is_kept() {
-            Round::broken(format!("the ReplicaSet of {name} is gone, and Deployment {name} is paused: resume it"))
-        } else {
-            // At rest the Deployment controller makes it by itself.
-            Round::wait(format!("waiting for the ReplicaSet of {name}"))
-        };
+        if !deployment.paused {
+            // At rest its controller makes it by itself.
+            return Round::wait(format!("waiting for the ReplicaSet of {name}"));
+        }
+        if deployment.is_paused_by_others() {
+            return Round::broken(format!(
+                "the ReplicaSet of {name} is gone, and Deployment {name} is paused: resume it"
+            ));
+        }
     }
     let unsaved = scene.view.saved.iter().all(|saved| saved.hash != live.hash);
     if unsaved && deployment.version_digest() == live.digest {

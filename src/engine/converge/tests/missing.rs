@@ -38,12 +38,14 @@ fn a_live_version_that_was_not_saved_is_made_from_the_deployments_template_or_by
     };
     check(&unsaved.with(own).settle("a"), &["web-a: create candidate"]);
     check(&without_a().with(own).settle("a"), &["web: set weight 100", "web-a: recreate stable"]);
-    // A Deployment that nobody holds makes it by itself.
+    // Our pause alone keeps its controller from making it, too.
     let free = |m: &mut Moment| {
         m.deployment().marks.remove(HOLD);
     };
-    check(&unsaved.with(free).settle("a"), &["waiting for the ReplicaSet of web"]);
+    check(&unsaved.with(free).settle("a"), &["web: set weight 100", broken]);
     check(&without_a().with(free).settle("a"), &["web: set weight 100", "web-a: recreate stable"]);
+    let resumed = unsaved.with(free).with(|m| m.deployment().paused = false);
+    check(&resumed.settle("a"), &["waiting for the ReplicaSet of web"]);
     // Whoever has paused it resumes it.
     let theirs = |m: &mut Moment| {
         m.deployment().marks.clear();
