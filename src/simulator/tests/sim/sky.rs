@@ -104,11 +104,11 @@ impl Size {
         let rest = end::rest(number);
         match self {
             Self::Usual | Self::Small { .. } => (Duration::from_secs(60), rest),
-            // Beyond the time after which watches are renewed in one of ten only.
-            Self::Running { .. } if number.is_multiple_of(10) || number % 1000 == 999 => {
+            // Beyond the time after which watches are renewed in one of forty only.
+            Self::Running { .. } if number.is_multiple_of(40) || number % 1000 == 999 => {
                 (Duration::from_secs(60), rest)
             }
-            Self::Running { .. } => (Duration::from_secs(30), Duration::from_secs(40)),
+            Self::Running { .. } => (Duration::from_secs(20), Duration::from_secs(40)),
         }
     }
 }
