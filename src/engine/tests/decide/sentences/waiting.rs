@@ -18,6 +18,18 @@ fn waits() -> Lab {
     lab
 }
 
+/// Version 1 runs alone until somebody approves of version 2, which then starts.
+#[track_caller]
+fn waits_and_starts(mut lab: Lab) {
+    lab.run(2);
+    expect(&lab, Phase::Waiting, "0 of 1 approvals");
+    assert_eq!((running(&lab), share(&lab)), (vec!["1"], 0), "{}", lab.tail());
+    lab.decide(Verdict::Approve, Some("gate"), "ann");
+    lab.run(2);
+    expect(&lab, Phase::Paused, "step 2/2");
+    assert_eq!((running(&lab), share(&lab)), (vec!["1", "2"], 10), "{}", lab.tail());
+}
+
 /// The ReplicaSet of a candidate as another release has made it, which somebody brings back.
 fn from_a_backup() -> Value {
     let lab = at_10_percent(json!({}));
@@ -32,13 +44,7 @@ fn from_a_backup() -> Value {
 fn a_stable_version_that_somebody_deletes_is_made_again() {
     let mut lab = waits();
     lab.happen(&Happening::DeleteStable("web"));
-    lab.run(2);
-    expect(&lab, Phase::Waiting, "0 of 1 approvals");
-    assert_eq!((running(&lab), share(&lab)), (vec!["1"], 0), "{}", lab.tail());
-    lab.decide(Verdict::Approve, Some("gate"), "ann");
-    lab.run(2);
-    expect(&lab, Phase::Paused, "step 2/2");
-    assert_eq!((running(&lab), share(&lab)), (vec!["1", "2"], 10), "{}", lab.tail());
+    waits_and_starts(lab);
 }
 
 #[test]
@@ -49,13 +55,7 @@ fn pods_of_a_version_that_has_passed_no_gate_get_no_traffic_and_go() {
     let pinned = &lab.cluster.get(Kind::Service, "web").unwrap()["spec"]["selector"][POD_TEMPLATE_HASH];
     let stable = &lab.status().stable.as_ref().unwrap().workloads[0].hash;
     assert_eq!(pinned, stable, "{}", lab.tail());
-    lab.run(2);
-    expect(&lab, Phase::Waiting, "0 of 1 approvals");
-    assert_eq!((running(&lab), share(&lab)), (vec!["1"], 0), "{}", lab.tail());
-    lab.decide(Verdict::Approve, Some("gate"), "ann");
-    lab.run(2);
-    expect(&lab, Phase::Paused, "step 2/2");
-    assert_eq!((running(&lab), share(&lab)), (vec!["1", "2"], 10), "{}", lab.tail());
+    waits_and_starts(lab);
 }
 
 /// Version 2 went back; its template is still the Deployment's.
