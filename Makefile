@@ -19,9 +19,9 @@ test: ## all tests: units and properties, then the local cluster
 
 # What one run has freed the next one needs again: the allocator keeps it.
 sim: ## a hundred thousand seeds, of small shops and of large ones, and ten thousand fault plans in the simulator, on all cores; SEEDS=from..to BREEZES=, AIRS=, GALES=, SWELLS=, PLANS=
-	LOCKKEEPER_THREADS=$(or $(LOCKKEEPER_THREADS),$$(nproc)) LOCKKEEPER_SEEDS=$(or $(SEEDS),0..1000) LOCKKEEPER_PLANS=$(or $(PLANS),0..10000) \
-		LOCKKEEPER_BREEZES=$(or $(BREEZES),0..2500) LOCKKEEPER_AIRS=$(or $(AIRS),0..95000) LOCKKEEPER_GALES=$(or $(GALES),0..750) \
-		LOCKKEEPER_SWELLS=$(or $(SWELLS),0..750) MIMALLOC_PURGE_DELAY=-1 \
+	LOCKKEEPER_THREADS=$(or $(LOCKKEEPER_THREADS),$$(nproc)) LOCKKEEPER_SEEDS=$(or $(SEEDS),0..500) LOCKKEEPER_PLANS=$(or $(PLANS),0..10000) \
+		LOCKKEEPER_BREEZES=$(or $(BREEZES),0..1500) LOCKKEEPER_AIRS=$(or $(AIRS),0..97000) LOCKKEEPER_GALES=$(or $(GALES),0..500) \
+		LOCKKEEPER_SWELLS=$(or $(SWELLS),0..500) MIMALLOC_PURGE_DELAY=-1 MIMALLOC_ALLOW_LARGE_OS_PAGES=1 \
 		cargo test --profile sim-long -p lockkeeper-simulator --test sim
 
 sim-each: ## releases in the simulator with a crash at each write and await, a fault at each request, and a clock that jumps

@@ -298,12 +298,16 @@ impl<'a> Scene<'a> {
         self.hold(None).into_iter().chain(self.take_off(live)).chain(self.leave_alone(live)).collect()
     }
 
+    /// Whether the Deployment's template is of another version than this one, which its controller so would not make again.
+    fn is_unasked(&self, live: &ReplicaSetView) -> bool {
+        self.deployment.version_digest() != live.version
+    }
+
     /// Whether no pod is asked for, or was a moment ago, of a Deployment whose template is not what runs. When there are to be pods again, its
     /// controller gives them, paused or not, to the template's ReplicaSet, or else to the newest in the history: to a version that may
     /// have gone back.
     fn is_asleep(&self, live: &ReplicaSetView) -> bool {
-        let unwanted = self.deployment.version_digest() != live.version;
-        unwanted && !self.plan.deleting && (self.deployment.replicas == 0 || live.replicas == 0)
+        self.is_unasked(live) && !self.plan.deleting && (self.deployment.replicas == 0 || live.replicas == 0)
     }
 
     /// Takes the history off a Deployment while that asks for no pods, so that only the live version can get the next ones.
@@ -314,8 +318,13 @@ impl<'a> Scene<'a> {
         history.map(|rs| write::detach(&self.plan.name, self.deployment, rs, Role::History)).collect()
     }
 
+    /// Saves the template of what runs where nothing else makes it again.
+    pub fn save_live(&self, live: &ReplicaSetView) -> Option<Write> {
+        self.is_unasked(live).then(|| self.save(live)).flatten()
+    }
+
     /// Saves a version's template unless it is saved.
-    pub fn save(&self, replica_set: &ReplicaSetView) -> Option<Write> {
+    fn save(&self, replica_set: &ReplicaSetView) -> Option<Write> {
         if self.view.saved.iter().any(|saved| saved.hash == replica_set.hash) {
             return None;
         }

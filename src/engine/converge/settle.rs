@@ -374,7 +374,7 @@ fn clean_up(
         || left.map(|left| scene.replica_set(&left.hash).map_or_else(|| scene.no_replica_set(left), Seen::replica_set));
     round.writes.extend(scene.pinned().filter(|s| s.pin.is_some()).map(|s| write::unpin(s).resting_on(left())));
     // As long as the Deployment is held its controller does not make again what somebody deletes.
-    let held = !scene.plan.deleting && scene.deployment.version_digest() != new.version;
+    let held = !scene.plan.deleting && scene.is_unasked(new);
     let saved = scene.view.saved.iter().filter(|saved| !held || saved.hash != new.hash);
     round.writes.extend(saved.map(write::delete_saved));
     if round.done() {
@@ -390,7 +390,7 @@ fn retire(scene: &Scene<'_>, rs: &ReplicaSetView, live: &ReplicaSetView, round: 
     if was_stable && !twin {
         let emptied = (rs.replicas > 0).then_some(0);
         // If the live version has no pods by now, a Deployment with another template would give the next ones to this one.
-        let awake = (scene.deployment.version_digest() != live.version).then(|| Seen::replica_set(live));
+        let awake = scene.is_unasked(live).then(|| Seen::replica_set(live));
         let attach = write::attach(scene.deployment, rs, emptied);
         round.writes.push(attach.resting_on(scene.traffic().chain(awake)));
     } else if rs.replicas > 0 {
@@ -407,7 +407,7 @@ fn retire(scene: &Scene<'_>, rs: &ReplicaSetView, live: &ReplicaSetView, round: 
 fn give_back(scene: &Scene<'_>, new: &ReplicaSetView, round: &mut Round) {
     let deployment = scene.deployment;
     let leave = scene.plan.deleting;
-    if deployment.version_digest() != new.version {
+    if scene.is_unasked(new) {
         let resumed = scene.take_off(&new.hash);
         if !resumed.is_empty() {
             round.writes.extend(scene.hold_at(&new.hash));

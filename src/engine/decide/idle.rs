@@ -165,14 +165,12 @@ impl Run<'_> {
         doing
     }
 
-    /// Saves the template of what runs, for as long as no Deployment of another one makes it again.
+    /// Saves the templates of what runs, as long as the version that went back is asked for.
     fn saves(&self) -> Vec<Write> {
         let stable = self.next.stable.as_ref();
         let joined = self.each(|scene, part| {
             let live = stable.and_then(|stable| scene.replica_set(&stable.workloads.get(part)?.hash));
-            Round::write(
-                live.filter(|live| scene.deployment.version_digest() != live.version).and_then(|live| scene.save(live)),
-            )
+            Round::write(live.and_then(|live| scene.save_live(live)))
         });
         joined.writes
     }

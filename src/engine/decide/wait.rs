@@ -133,10 +133,7 @@ fn uphold(scene: &Scene<'_>, live: &WorkloadRevision, candidate: Option<&Workloa
     // Where the Release carries the version, the Deployment does not know of another one before that starts.
     let held = if scene.work.images.is_empty() { scene.hold_at(&live.hash) } else { Vec::new() };
     match scene.replica_set(&live.hash).filter(|running| scene.stray(running).is_none()) {
-        Some(running) => {
-            let saved = scene.save(running).filter(|_| scene.work.images.is_empty());
-            Round::write(held.into_iter().chain(saved))
-        }
+        Some(running) => Round::write(held.into_iter().chain(scene.save_live(running))),
         None if held.is_empty() => settle(scene, live, candidate, Keep::Gone, 0),
         None => Round::write(held),
     }

@@ -18,16 +18,19 @@ impl Overdue {
         Self { patience, since: BTreeMap::new() }
     }
 
-    /// Since when it is wrong, if that is too long, and was not told yet.
-    fn since(&mut self, scene: &Scene<'_>, wrong: bool) -> Option<Timestamp> {
-        let title = scene.work.title();
-        if !wrong {
-            self.since.remove(&title);
-            return None;
+    /// Since when this is wrong, or was until now, if that is too long, and was not told yet.
+    fn since(&mut self, scene: &Scene<'_>, what: &str, wrong: bool) -> Option<Timestamp> {
+        let title = format!("{} {what}", scene.work.title());
+        let now = scene.change.at;
+        let (since, told) = match wrong {
+            true => *self.since.entry(title.clone()).or_insert((now, false)),
+            false => self.since.remove(&title)?,
+        };
+        let late = !told && now > since + scene.memory.known_after + self.patience;
+        if late && wrong {
+            self.since.insert(title, (since, true));
         }
-        let (since, told) = self.since.entry(title).or_insert((scene.change.at, false));
-        let late = scene.change.at > *since + scene.memory.known_after + self.patience;
-        (late && !std::mem::replace(told, true)).then_some(*since)
+        late.then_some(since)
     }
 }
 
@@ -52,8 +55,9 @@ impl Checker for Served {
         let versions = ["stable", "candidate", "previous"];
         let others = || versions.into_iter().filter_map(|part| work.hash(part)).any(|hash| is.ready(hash) > 0);
         let starved = is.starved().filter(|_| is.replicas() > 0 && others());
-        let since = self.0.since(scene, starved.is_some())?;
-        Some(format!("requests to {} have reached no pod since {since}, and there are pods", starved?))
+        let since = self.0.since(scene, "served", starved.is_some())?;
+        let to = starved.map(|service| format!(" to {service}")).unwrap_or_default();
+        Some(format!("requests{to} have reached no pod since {since}, and there are pods"))
     }
 }
 
@@ -79,7 +83,7 @@ impl Checker for Standing {
         // Another Deployment of its name has versions of its own.
         let same = scene.work.find(scene.objects).is_some_and(|deployment| *known == deployment.uid());
         let gone = same && !scene.is.stands(stable);
-        let since = self.0.since(scene, gone)?;
+        let since = self.0.since(scene, stable, gone)?;
         Some(format!("the stable version has no ReplicaSet since {since}"))
     }
 }

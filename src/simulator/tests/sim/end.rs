@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use lockkeeper_api::names::HOLD;
 use lockkeeper_simulator::{
     api::{
         Key, Kind, Object, Snapshot,
@@ -248,6 +249,21 @@ pub fn unserved(sim: &Sim) -> Vec<String> {
         Some(format!("S14: {}: requests to {service} reach no pod", work.title()))
     });
     starved.collect()
+}
+
+/// S14: what runs and is not saved, though nothing would make it again: its Deployment is held with another version.
+pub fn unsaved(objects: &Snapshot) -> Vec<String> {
+    let containers = |object: &Value| object["spec"]["template"]["spec"]["containers"].clone();
+    let works = objects.within(Kind::Release, shop::NAMESPACE).flat_map(Work::of);
+    let unsaved = works.filter_map(|work| {
+        let name = format!("{}-{}", work.deployment(), work.hash("stable")?);
+        let deployment = work.find(objects).filter(|deployment| !deployment["metadata"]["annotations"][HOLD].is_null());
+        let set = objects.get(&Key::new(Kind::ReplicaSet, shop::NAMESPACE, name.as_str()))?;
+        let saved = Key::new(Kind::ControllerRevision, shop::NAMESPACE, format!("{name}-stable"));
+        let lost = containers(deployment?) != containers(set) && objects.get(&saved).is_none();
+        lost.then(|| format!("S14: {}: {name} could not be made again", work.title()))
+    });
+    unsaved.collect()
 }
 
 /// S11: what people were told more often than it has happened.

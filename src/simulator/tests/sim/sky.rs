@@ -39,6 +39,8 @@ pub struct Sky {
     recreated: Vec<(Duration, Duration, u8)>,
     /// What is deleted for good, after which time.
     taken: Option<(Duration, u8)>,
+    /// Until when no version may start.
+    pub frozen: Option<Duration>,
     /// How many Releases of others run beside ours.
     pub neighbours: u8,
     /// Whether our Release has a second workload.
@@ -145,6 +147,7 @@ impl Sky {
             flaps: if babbles && random.bool() { random.u8(5..50) } else { 0 },
             recreated: if recreates { recreated } else { Vec::new() },
             taken: None,
+            frozen: None,
             neighbours: if neighbours { random.u8(1..3) } else { 0 },
             wide,
             size: Size::Usual,
@@ -161,7 +164,12 @@ impl Sky {
         let mut random = fastrand::Rng::with_seed(seed ^ 0x7461_6b65_6e00);
         let which = gone::MADE_AGAIN[random.usize(0..gone::MADE_AGAIN.len())];
         let taken = (random.u8(0..5) == 0).then(|| (Duration::from_millis(random.u64(0..60_000)), which));
-        Self { size: Size::Running { replicas: Self::few(seed) }, taken, ..Self::alone(seed) }
+        let mut random = fastrand::Rng::with_seed(seed ^ 0x6672_6f7a_656e);
+        // What runs is taken away while another version waits, or once all is over, and its absence lasts longer than anybody's patience.
+        let waits = random.u8(0..10) == 0;
+        let late = waits.then(|| (Duration::from_millis(random.u64(0..145_000)), gone::MADE_AGAIN[0]));
+        let frozen = (waits && random.bool()).then_some(Duration::from_secs(180));
+        Self { size: Size::Running { replicas: Self::few(seed) }, taken: late.or(taken), frozen, ..Self::alone(seed) }
     }
 
     fn alone(seed: u64) -> Self {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    error::Error,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -166,8 +167,8 @@ impl Helpers {
     }
 }
 
-fn objects(weather: &Weather, size: Size, begins: Timestamp) -> Vec<Value> {
-    let mut release = shop::release(steps(weather.steps, size));
+fn objects(weather: &Weather, Sky { size, frozen, .. }: &Sky, begins: Timestamp) -> Vec<Value> {
+    let mut release = shop::release(steps(weather.steps, *size));
     if weather.steps == 2 {
         release["spec"]["gates"] = json!({"approvals": [{"name": "go", "required": 2}]});
     }
@@ -180,6 +181,7 @@ fn objects(weather: &Weather, size: Size, begins: Timestamp) -> Vec<Value> {
         let after = |seconds| size.after(Duration::from_secs(seconds)).as_secs();
         objects.push(swell::freeze("freeze", begins, (after(20), after(120))));
     }
+    objects.extend(frozen.map(|until| swell::freeze("closed", begins, (0, until.as_secs()))));
     objects
 }
 
@@ -204,7 +206,7 @@ fn plan(
     // One piece of news waits for the one before it, and a decision that met a conflict is taken again a moment later.
     plot.known_after += weather.lag;
     sky.begin(&mut plot);
-    plot.objects = objects(weather, sky.size, plot.begins);
+    plot.objects = objects(weather, sky, plot.begins);
     let version = ["2.0.0", "2.0.0", "2.0.0", "2.0.0-errors10"][random.usize(0..4)];
     let helpers = Helpers { storm: sky.size.storm(), start: None, done: BTreeSet::new(), blind: weather.blind };
     let first = first(sky.size, seed);
@@ -256,48 +258,82 @@ fn trouble(mut chance: fastrand::Rng, rarely: u32, old: bool) -> impl Fault {
 }
 
 /// Plays a seed.
-pub fn play(seed: u64, lines: bool) -> std::result::Result<Told, String> {
+pub fn play(seed: u64, lines: bool) -> Result<Told, String> {
     play_with(seed, (Sky::new(seed), &Gale::none(), &Swell::default()), lines)
 }
 
 /// Plays a seed in a small shop. Its storm is one that no seed of [`play`] has.
-pub fn breeze(seed: u64, lines: bool) -> std::result::Result<Told, String> {
+pub fn breeze(seed: u64, lines: bool) -> Result<Told, String> {
     let storm = seed | 1 << 42;
     play_with(storm, (Sky::small(storm), &Gale::none(), &Swell::default()), lines)
 }
 
 /// Plays a seed in a small shop in which 1.0.0 runs already. Its storm is one that no seed of [`play`] has.
-pub fn air(seed: u64, lines: bool) -> std::result::Result<Told, String> {
+pub fn air(seed: u64, lines: bool) -> Result<Told, String> {
     let storm = seed | 1 << 43;
     play_with(storm, (Sky::running(storm), &Gale::none(), &Swell::default()), lines)
 }
 
 /// Plays a seed with more of everything. Its storm is one that no seed of [`play`] has.
-pub fn gale(seed: u64, lines: bool) -> std::result::Result<Told, String> {
+pub fn gale(seed: u64, lines: bool) -> Result<Told, String> {
     let storm = seed | 1 << 40;
     play_with(storm, (Sky::new(storm), &Gale::new(seed), &Swell::default()), lines)
 }
 
 /// Plays a seed with more about operators and watches. Its storm is one that no seed of [`play`] has.
-pub fn swell(seed: u64, lines: bool) -> std::result::Result<Told, String> {
+pub fn swell(seed: u64, lines: bool) -> Result<Told, String> {
     let storm = seed | 1 << 41;
     play_with(storm, (Sky::new(storm), &Gale::none(), &Swell::new(seed)), lines)
 }
 
-fn play_with(seed: u64, (sky, gale, swell): (Sky, &Gale, &Swell), lines: bool) -> std::result::Result<Told, String> {
-    let mut random = fastrand::Rng::with_seed(seed ^ 0x0005_7042);
-    let weather = Weather::new(&mut random);
+/// All that a seed means.
+struct Seed<'a> {
+    number: u64,
+    weather: Weather,
+    sky: Sky,
+    gale: &'a Gale,
+    swell: &'a Swell,
+}
+
+fn play_with(number: u64, (sky, gale, swell): (Sky, &Gale, &Swell), lines: bool) -> Result<Told, String> {
+    let mut random = fastrand::Rng::with_seed(number ^ 0x0005_7042);
+    let seed = Seed { number, weather: Weather::new(&mut random), sky, gale, swell };
     let storms = Arc::new(AtomicBool::new(true));
-    let mut plot = plan(seed, lines, (&weather, &sky, swell), &mut random, &storms);
+    let mut plot = plan(number, lines, (&seed.weather, &seed.sky, swell), &mut random, &storms);
     gale.over(&mut plot);
     let skew = plot.skew.clone();
     let played = Sim::play(plot, async |sim: &mut Sim| {
+        let second = seed.strike(sim, random).await?;
+        storms.store(false, Relaxed);
+        // From here on nothing strikes any more, and the clock is right again.
+        sim.calm();
+        skew.jump(-skew.ahead(), sim.now());
+        if let Some(second) = second {
+            sim.kill(second);
+        }
+        let wrong = seed.end(sim).await?;
+        if wrong.is_empty() {
+            return Ok(end::told(sim));
+        }
+        let status = release(sim.shared.lock().store().objects())["status"].clone();
+        let trace = if lines { end::whole(sim) } else { String::new() };
+        let Seed { weather, sky, .. } = &seed;
+        let told = format!("{} ({})\n  {weather:?} {sky:?} {gale:?} {swell:?}", wrong.join("\n  "), status["message"]);
+        Err(format!("{told}\n{trace}").into())
+    });
+    played.map_err(|error| error.to_string())
+}
+
+impl Seed<'_> {
+    /// The storm, and the second operator if there is one.
+    async fn strike(&self, sim: &mut Sim, mut random: fastrand::Rng) -> Result<Option<usize>, Box<dyn Error>> {
+        let Self { number, weather, sky, gale, swell } = self;
         let rarely = weather.rarely;
         if rarely > 0 {
             sim.next_fault(trouble(random.fork(), rarely, swell.dies()));
         }
         if swell.lasts {
-            let mut later = fastrand::Rng::with_seed(seed ^ 0x006c_6174_6572);
+            let mut later = fastrand::Rng::with_seed(number ^ 0x006c_6174_6572);
             let old = swell.dies();
             sim.lasts((rarely > 0).then_some(move || Box::new(trouble(later.fork(), rarely, old)) as Box<dyn Fault>));
         }
@@ -322,15 +358,13 @@ fn play_with(seed: u64, (sky, gale, swell): (Sky, &Gale, &Swell), lines: bool) -
             sim.start()?;
         }
         sim.pass(over.saturating_duration_since(tokio::time::Instant::now())).await?;
-        storms.store(false, Relaxed);
-        // From here on nothing strikes any more, and the clock is right again.
-        sim.calm();
-        skew.jump(-skew.ahead(), sim.now());
-        if let Some(second) = second {
-            sim.kill(second);
-        }
+        Ok(second)
+    }
+
+    /// Waits until all has ended, and says what was wrong.
+    async fn end(&self, sim: &mut Sim) -> Result<Vec<String>, Box<dyn Error>> {
         let (calm, begun) = (sim.now(), sim.writes());
-        let (between, rest) = sky.size.rests(seed);
+        let (between, rest) = self.sky.size.rests(self.number);
         let mut ended = Ok(());
         // What is at rest between two releases goes on in a moment; and people may regret what they have got, and that again.
         for what in ["settled", "settled again", "settled at last"] {
@@ -345,15 +379,24 @@ fn play_with(seed: u64, (sky, gale, swell): (Sky, &Gale, &Swell), lines: bool) -
             wrong.push(format!("S12: {} writes at rest", sim.writes() - writes));
         }
         wrong.extend(end::stuck(sim, calm));
-        wrong.extend(end::untrue(sim, weather.two));
+        wrong.extend(end::untrue(sim, self.weather.two));
         wrong.extend(end::unserved(sim));
         let objects = sim.shared.lock().store().objects().clone();
         if writes - begun > end::converges_within(&objects) {
             wrong.push(format!("it took {} writes until everything had ended", writes - begun));
         }
         wrong.extend(end::unheard(&objects));
-        wrong.extend(end::left_over(&objects, sky.adopts()));
-        if weather.blind && end::promoted_with_pods(sim, |_| true) && !end::forced(&objects) {
+        wrong.extend(end::unsaved(&objects));
+        wrong.extend(end::left_over(&objects, self.sky.adopts()));
+        wrong.extend(self.passed(sim, &objects));
+        Ok(wrong)
+    }
+
+    /// What was promoted, or got its weight, against what gates and checks said.
+    fn passed(&self, sim: &Sim, objects: &Snapshot) -> Vec<String> {
+        let Self { weather, sky, .. } = self;
+        let mut wrong = Vec::new();
+        if weather.blind && end::promoted_with_pods(sim, |_| true) && !end::forced(objects) {
             wrong.push("S6: promoted without a single number".into());
         }
         let wide = end::statuses(sim)
@@ -365,22 +408,15 @@ fn play_with(seed: u64, (sky, gale, swell): (Sky, &Gale, &Swell), lines: bool) -
                 && (list(&spec["strategy"]["canary"]["steps"]).len() != list(&steps(weather.steps, sky.size)).len()
                     || spec["gates"]["approvals"][0]["name"] != "go")
         });
-        if weather.steps == 2 && unchanged && wide && !end::approved(&objects) && end::promoted(sim) {
+        if weather.steps == 2 && unchanged && wide && !end::approved(objects) && end::promoted(sim) {
             wrong.push("S10: the gate opened without two people".into());
         }
-        let version = text(&release(&objects)["status"]["stable"]["version"]);
+        let version = text(&release(objects)["status"]["stable"]["version"]);
         let lax = end::ever(sim, Kind::RollbackPolicy, |policy| policy["spec"]["checks"][0]["max"] == 1);
         let bad = |version: &str| (version.contains("errors") && !lax) || version.contains("crash");
-        if bad(version) && end::promoted_with_pods(sim, bad) && !end::forced(&objects) {
+        if bad(version) && end::promoted_with_pods(sim, bad) && !end::forced(objects) {
             wrong.push(format!("S6: {version} was promoted"));
         }
-        if wrong.is_empty() {
-            return Ok(end::told(sim));
-        }
-        let status = release(&objects)["status"].clone();
-        let trace = if lines { end::whole(sim) } else { String::new() };
-        let told = format!("{} ({})\n  {weather:?} {sky:?} {gale:?} {swell:?}", wrong.join("\n  "), status["message"]);
-        Err(format!("{told}\n{trace}").into())
-    });
-    played.map_err(|error| error.to_string())
+        wrong
+    }
 }
