@@ -303,6 +303,11 @@ impl<'a> Scene<'a> {
         self.deployment.version_digest() != live.version
     }
 
+    /// Whether the Deployment has made it of its own template, which is the live version's: restarted natively, and so to stay.
+    fn is_restart(&self, replica_set: &ReplicaSetView, live: &ReplicaSetView) -> bool {
+        replica_set.controlled && replica_set.digest == self.deployment.digest && !self.is_unasked(live)
+    }
+
     /// Whether no pod is asked for, or was a moment ago, of a Deployment whose template is not what runs. When there are to be pods again, its
     /// controller gives them, paused or not, to the template's ReplicaSet, or else to the newest in the history: to a version that may
     /// have gone back.

@@ -59,14 +59,18 @@ fn swapped(new: &ReplicaSetView, old: Option<&ReplicaSetView>) -> bool {
 }
 
 /// What else a paused Deployment runs leaves it, or it would scale that and the live version in proportion and end neither: the version before,
-/// whose ReplicaSet somebody has made again, or one whose native rollout our pause has caught halfway.
+/// whose ReplicaSet somebody has made again, or one whose native rollout our pause has caught halfway. So does, paused or not, what runs of another
+/// version that it asks for: somebody has resumed it, or the live version's ReplicaSet was not there for a moment.
 fn beside(scene: &Scene<'_>, new: &ReplicaSetView, other: Option<&WorkloadRevision>) -> Vec<Write> {
     let deployment = scene.deployment;
+    if scene.is_unasked(new) {
+        return if scene.take_off(&new.hash).is_empty() { Vec::new() } else { scene.hold_at(&new.hash) };
+    }
     if !deployment.paused || !deployment.is_kept() || new.replicas == 0 {
         return Vec::new();
     }
     let others = scene.view.replica_sets.iter().filter(|rs| rs.controlled && rs.hash != new.hash && rs.replicas > 0);
-    let left = others.filter(|rs| rs.digest != deployment.digest);
+    let left = others.filter(|rs| !scene.is_restart(rs, new));
     // Only what has been stable once goes into the history.
     let role = |rs: &ReplicaSetView| {
         if other.is_some_and(|other| other.hash == rs.hash) { Role::Previous } else { Role::Candidate }
@@ -361,8 +365,8 @@ fn clean_up(
     if keep != Keep::Gone && old.is_some_and(|old| old.role.is_some()) || !round.done() {
         return round;
     }
-    // What the Deployment has restarted natively stays; what was just given back to it with its own template, and no pods, does not.
-    let restarted = |rs: &ReplicaSetView| rs.controlled && rs.replicas > 0 && rs.digest == scene.deployment.digest;
+    // What was just given back to the Deployment with its own template, and no pods, is no restart.
+    let restarted = |rs: &ReplicaSetView| rs.replicas > 0 && scene.is_restart(rs, new);
     let others = scene.view.replica_sets.iter().filter(|rs| rs.hash != new.hash && !restarted(rs));
     if let Some(rs) = others.into_iter().find(|rs| rs.existing > 0) {
         // Unpinned now, the Services would send traffic to it.
@@ -408,11 +412,6 @@ fn give_back(scene: &Scene<'_>, new: &ReplicaSetView, round: &mut Round) {
     let deployment = scene.deployment;
     let leave = scene.plan.deleting;
     if scene.is_unasked(new) {
-        let resumed = scene.take_off(&new.hash);
-        if !resumed.is_empty() {
-            round.writes.extend(scene.hold_at(&new.hash));
-            return;
-        }
         let images = images_back(scene, new);
         let goal = if leave && images.is_none() {
             DeploymentGoal { leave, ..DeploymentGoal::default() }

@@ -226,11 +226,14 @@ impl Run<'_> {
                     let ours = deployment.is_kept();
                     let goal = DeploymentGoal { paused: ours.then_some(false), ..DeploymentGoal::default() };
                     doing.writes.extend(write::deployment(&self.plan.name, deployment, &goal));
-                    doing.message = match (torn, ours) {
-                        (false, _) => format!("Deployment {} restarts natively", deployment.name),
-                        (true, true) => format!("Deployment {} goes back natively", deployment.name),
-                        (true, false) => format!("Deployment {} is paused halfway: resume it", deployment.name),
+                    let theirs = deployment.paused && !ours;
+                    let how = match (torn, theirs) {
+                        (false, false) => "restarts natively",
+                        (true, false) => "goes back natively",
+                        (false, true) => "is paused, and so does not restart: resume it",
+                        (true, true) => "is paused halfway: resume it",
                     };
+                    doing.message = format!("Deployment {} {how}", deployment.name);
                 }
             }
         }

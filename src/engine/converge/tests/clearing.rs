@@ -230,7 +230,32 @@ fn a_deployment_that_somebody_has_resumed_with_another_template_is_held_again() 
     let started = resumed.with(|m| {
         m.view.replica_sets.push(ReplicaSetView { existing: 0, ..replica_set("c", None, 1) });
     });
-    check(&started.settle("b"), &["web: hold", "web-a: detach as history", "web-c: detach as candidate", "served"]);
+    let taken_off = ["web: hold", "web-a: detach as history", "web-c: detach as candidate"];
+    check(&started.settle("b"), &taken_off);
+    check(&started.with(|m| m.set("c").existing = 1).settle("b"), &taken_off);
+}
+
+#[test]
+fn what_a_held_deployment_runs_of_the_version_that_it_asks_for_is_no_restart() {
+    // The live version's ReplicaSet was deleted and made again; meanwhile the paused Deployment has scaled up the one of its own template.
+    for (pinned, keep) in [(true, Keep::Gone), (false, Keep::Gone), (true, Keep::AsItIs)] {
+        let both = left().with(|m| {
+            m.wants("a");
+            m.pods("a", 1);
+            m.keep = keep;
+            if !pinned {
+                m.unpin();
+            }
+        });
+        check(&both.settle("b"), &["web-a: detach as candidate"]);
+        let third = both.with(|m| {
+            m.set("a").controlled = false;
+            m.view.replica_sets.retain(|rs| rs.hash != "a");
+            m.wants("c");
+            m.add("c", None, 1);
+        });
+        check(&third.settle("b"), &["web-c: detach as candidate"]);
+    }
 }
 
 #[test]

@@ -168,7 +168,9 @@ fn at_rest_nobody_asks_the_gateway() {
         own.with(|m| {
             m.role("a", None);
             m.pods("a", pods);
+            // Restarted natively.
             m.deployment().digest = "a".into();
+            m.set("b").version = "a".into();
             if !canary {
                 m.view.services.remove("web-canary");
             }

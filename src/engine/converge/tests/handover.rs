@@ -208,9 +208,12 @@ fn what_a_paused_deployment_runs_beside_the_live_version_leaves_it() {
     });
     check(&both.settle("b"), &["web-a: detach as previous", "web-c: detach as candidate"]);
     check(&both.with(|m| m.set("c").replicas = 0).settle("b"), &["web-a: detach as previous"]);
-    // What it rolls out itself stays, and what nobody or somebody else has paused is theirs.
-    let rolled = both.with(|m| m.deployment().digest = "c".into());
-    check(&rolled.settle("b"), &["web-a: detach as previous"]);
+    // What it has restarted natively is the live version, too; what nobody or somebody else has paused is theirs.
+    let restarted = both.with(|m| {
+        m.deployment().digest = "c".into();
+        m.set("b").version = "c".into();
+    });
+    check(&restarted.settle("b"), &["web-a: detach as previous"]);
     for mark in [HOLD, PAUSED_BY] {
         let one = both.with(|m| m.deployment().marks.retain(|key, _| key != mark));
         assert_eq!(told(&one.settle("b"))[0], "web-a: detach as previous", "without {mark}");

@@ -289,7 +289,8 @@ fn a_restart_passes_and_the_stable_version_is_known_by_its_pods_when_they_are_al
             m.deployment().marks.insert(mark.into(), "x".into());
         });
         let outcome = paused.decided(&status, &[]);
-        assert_eq!(told(&outcome).1, "Deployment web restarts natively");
+        let how = if gives { "restarts natively" } else { "is paused, and so does not restart: resume it" };
+        assert_eq!(told(&outcome).1, format!("Deployment web {how}"));
         assert_eq!(written(&outcome).is_empty(), !gives, "{mark}");
     }
 }

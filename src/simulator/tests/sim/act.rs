@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use lockkeeper_api::names::RESTARTED_AT;
 use lockkeeper_simulator::{
-    api::{Call, Caller, Disposition, Kind, Part, Preconditions, Status, User, object::name},
+    api::{Call, Caller, Disposition, Key, Kind, Part, Preconditions, Status, User, object::name},
     run::shop,
-    world::{Act, Turn, people},
+    world::{Act, Script, Turn, When, people},
 };
 use serde_json::json;
 
@@ -59,9 +60,39 @@ fn pod(first: bool) -> Act {
         let pods: Vec<String> =
             turn.server.store().objects().within(Kind::Pod, shop::NAMESPACE).map(|pod| name(pod).to_owned()).collect();
         let Some(pod) = (if first { pods.first() } else { pods.last() }) else { return };
-        let key = lockkeeper_simulator::api::Key::new(Kind::Pod, shop::NAMESPACE, pod.as_str());
+        let key = Key::new(Kind::Pod, shop::NAMESPACE, pod.as_str());
         let _ = turn.server.delete(&Caller::new(User::new("dora", &[])), &key, &Preconditions::default(), None);
     })
+}
+
+/// How many ways there are to meddle.
+pub const MEDDLINGS: u8 = 3;
+
+/// What somebody does to a Deployment that asks for no other version.
+pub fn meddle(after: Duration, which: u8) -> Script {
+    let pause = |paused: bool| {
+        people::change("dora", &shop::key(Kind::Deployment), move |object| object["spec"]["paused"] = json!(paused))
+    };
+    let script = Script::default();
+    match which {
+        0 => script.then(When::After(after), restart),
+        1 => script.then(When::After(after), pause(true)).then(When::After(Duration::from_secs(8)), pause(false)),
+        _ => script.then(When::After(after), |turn: &mut Turn<'_>| {
+            let saved = turn.server.store().objects().within(Kind::ControllerRevision, shop::NAMESPACE);
+            let saved: Vec<String> = saved.map(|saved| name(saved).to_owned()).collect();
+            for name in saved {
+                people::delete("dora", &Key::new(Kind::ControllerRevision, shop::NAMESPACE, name))(turn);
+            }
+        }),
+    }
+}
+
+/// `kubectl rollout restart`, but of what is paused, too, as others do that.
+fn restart(turn: &mut Turn<'_>) {
+    let at = turn.now.to_string();
+    people::change("dora", &shop::key(Kind::Deployment), move |deployment| {
+        deployment["spec"]["template"]["metadata"]["annotations"][RESTARTED_AT] = at.into();
+    })(turn);
 }
 
 /// Nobody holds it up any more: no suspension, a scale above nothing, and no hold.

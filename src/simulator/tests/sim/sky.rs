@@ -15,7 +15,7 @@ use lockkeeper_simulator::{
 use parking_lot::Mutex;
 use serde_json::json;
 
-use crate::{end, gone};
+use crate::{act, end, gone};
 
 /// The second workload of our Release.
 const SECOND: &str = "api";
@@ -39,6 +39,8 @@ pub struct Sky {
     recreated: Vec<(Duration, Duration, u8)>,
     /// What is deleted for good, after which time.
     taken: Option<(Duration, u8)>,
+    /// What else somebody does with our Deployment, and when.
+    meddled: Option<(Duration, u8)>,
     /// Until when no version may start.
     pub frozen: Option<Duration>,
     /// How many Releases of others run beside ours.
@@ -147,6 +149,7 @@ impl Sky {
             flaps: if babbles && random.bool() { random.u8(5..50) } else { 0 },
             recreated: if recreates { recreated } else { Vec::new() },
             taken: None,
+            meddled: None,
             frozen: None,
             neighbours: if neighbours { random.u8(1..3) } else { 0 },
             wide,
@@ -169,7 +172,10 @@ impl Sky {
         let waits = random.u8(0..10) == 0;
         let late = waits.then(|| (Duration::from_millis(random.u64(0..145_000)), gone::MADE_AGAIN[0]));
         let frozen = (waits && random.bool()).then_some(Duration::from_secs(180));
-        Self { size: Size::Running { replicas: Self::few(seed) }, taken: late.or(taken), frozen, ..Self::alone(seed) }
+        let meddled = random.u8(0..6) == 0;
+        let meddled = meddled.then(|| (Duration::from_millis(random.u64(0..100_000)), random.u8(0..act::MEDDLINGS)));
+        let size = Size::Running { replicas: Self::few(seed) };
+        Self { size, taken: late.or(taken), meddled, frozen, ..Self::alone(seed) }
     }
 
     fn alone(seed: u64) -> Self {
@@ -224,6 +230,9 @@ impl Sky {
         }
         if let Some((after, which)) = self.taken {
             plot.actors.push(Box::new(gone::take(self.size.after(after), which)));
+        }
+        if let Some((after, which)) = self.meddled {
+            plot.actors.push(Box::new(act::meddle(self.size.after(after), which)));
         }
     }
 

@@ -371,6 +371,8 @@ impl Seed<'_> {
             ended = ended.and(sim.until(what, Duration::from_secs(3 * 3600), end::settled).await);
             sim.pass(between).await?;
         }
+        // When the window has ended its status says so.
+        sim.pass(self.sky.frozen.unwrap_or_default()).await?;
         let writes = sim.writes();
         sim.pass(rest).await?;
         let mut wrong: Vec<String> = sim.report.violations().iter().map(|violation| format!("{violation:?}")).collect();
