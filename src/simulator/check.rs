@@ -30,8 +30,8 @@ use crate::{
 
 /// After this time an operator whose link and watches work has heard of a change, and what it had decided before has arrived.
 pub const KNOWN_AFTER: Duration = Duration::from_secs(1);
-/// How long requests may reach no pod while there are some, where networks are bad: a request may take half a minute to fail.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long requests may reach no pod while there are some, where networks are bad: a request may take half a minute to fail, and a few may in a row.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq)]

@@ -171,7 +171,7 @@ impl Sky {
         // What runs is taken away while another version waits, or once all is over, and its absence lasts longer than anybody's patience.
         let waits = random.u8(0..10) == 0;
         let late = waits.then(|| (Duration::from_millis(random.u64(0..145_000)), gone::MADE_AGAIN[0]));
-        let frozen = (waits && random.bool()).then_some(Duration::from_secs(180));
+        let frozen = (waits && random.bool()).then_some(Duration::from_secs(240));
         let meddled = random.u8(0..6) == 0;
         let meddled = meddled.then(|| (Duration::from_millis(random.u64(0..100_000)), random.u8(0..act::MEDDLINGS)));
         let size = Size::Running { replicas: Self::few(seed) };
