@@ -185,6 +185,7 @@ fn everywhere() -> Vec<Test<Stage>> {
         two_workloads::both_promoted,
         vanished::stable_replica_set,
         vanished::behind_a_gate,
+        vanished::after_going_back,
         vanished::route,
         vanished::service,
         vanished::release,

@@ -71,6 +71,26 @@ pub async fn behind_a_gate(story: &Story<'_>) -> Result<()> {
     app.at_rest(&before).await
 }
 
+/// The Deployment has the version that went back in its history, and asks for it: with nothing else left it gives that pods, paused as it is.
+pub async fn after_going_back(story: &Story<'_>) -> Result<()> {
+    let app = story.app(2).await?;
+    let before = app.specs().await?;
+    story.release(&without_images("{setWeight: 50}")).await?;
+    story.await_rest("1.0.0").await?;
+    app.set_version("2.0.0").await?;
+    story.await_rest("2.0.0").await?;
+    story.decide(User::Alice, Verdict::Rollback, None).await?;
+    story.await_phase(Phase::RolledBack).await?;
+    app.gone("2.0.0").await?;
+    made_again(&app, 2).await?;
+    app.gone("2.0.0").await?;
+    let traffic = app.traffic();
+    app.set_version("1.0.0").await?;
+    story.await_rest("1.0.0").await?;
+    none_failed(&traffic.stop().await)?;
+    app.at_rest(&before).await
+}
+
 /// Without its route nothing can be shifted, and the release says so; when it is there again it goes on.
 pub async fn route(story: &Story<'_>) -> Result<()> {
     let (app, before) = half_way(story).await?;

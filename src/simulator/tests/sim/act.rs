@@ -75,7 +75,7 @@ pub fn meddle(after: Duration, which: u8) -> Script {
     };
     let script = Script::default();
     match which {
-        0 => script.then(When::After(after), restart),
+        0 => script.then(When::After(after), annotate(RESTARTED_AT)),
         1 => script.then(When::After(after), pause(true)).then(When::After(Duration::from_secs(8)), pause(false)),
         _ => script.then(When::After(after), |turn: &mut Turn<'_>| {
             let saved = turn.server.store().objects().within(Kind::ControllerRevision, shop::NAMESPACE);
@@ -87,12 +87,14 @@ pub fn meddle(after: Duration, which: u8) -> Script {
     }
 }
 
-/// `kubectl rollout restart`, but of what is paused, too, as others do that.
-fn restart(turn: &mut Turn<'_>) {
-    let at = turn.now.to_string();
-    people::change("dora", &shop::key(Kind::Deployment), move |deployment| {
-        deployment["spec"]["template"]["metadata"]["annotations"][RESTARTED_AT] = at.into();
-    })(turn);
+/// Annotates the pods with the time: `kubectl rollout restart` of what may be paused, too, as others do that; or what makes another version of it.
+pub fn annotate(annotation: &'static str) -> Act {
+    Box::new(move |turn: &mut Turn<'_>| {
+        let at = turn.now.to_string();
+        people::change("dora", &shop::key(Kind::Deployment), move |deployment| {
+            deployment["spec"]["template"]["metadata"]["annotations"][annotation] = at.into();
+        })(turn);
+    })
 }
 
 /// Nobody holds it up any more: no suspension, a scale above nothing, and no hold.

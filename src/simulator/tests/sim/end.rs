@@ -251,6 +251,13 @@ pub fn unserved(sim: &Sim) -> Vec<String> {
     starved.collect()
 }
 
+/// S12: what the operator's own brake has had to stop. (Of two leaders each undoes what the other has just read.)
+pub fn looped(sim: &Sim) -> Vec<String> {
+    let trace = sim.shared.trace();
+    let braked = trace.events().iter().filter(|event| event.reason == "WritesThrottled");
+    braked.map(|event| format!("S12: {} {}", event.at, event.note)).collect()
+}
+
 /// S14: what runs and is not saved, though nothing would make it again: its Deployment is held with another version.
 pub fn unsaved(objects: &Snapshot) -> Vec<String> {
     let containers = |object: &Value| object["spec"]["template"]["spec"]["containers"].clone();

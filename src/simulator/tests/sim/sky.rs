@@ -41,6 +41,8 @@ pub struct Sky {
     taken: Option<(Duration, u8)>,
     /// What else somebody does with our Deployment, and when.
     meddled: Option<(Duration, u8)>,
+    /// When its pods are told that their configuration has changed.
+    reloaded: Option<Duration>,
     /// Until when no version may start.
     pub frozen: Option<Duration>,
     /// How many Releases of others run beside ours.
@@ -150,6 +152,7 @@ impl Sky {
             recreated: if recreates { recreated } else { Vec::new() },
             taken: None,
             meddled: None,
+            reloaded: None,
             frozen: None,
             neighbours: if neighbours { random.u8(1..3) } else { 0 },
             wide,
@@ -174,8 +177,9 @@ impl Sky {
         let frozen = (waits && random.bool()).then_some(Duration::from_secs(240));
         let meddled = random.u8(0..6) == 0;
         let meddled = meddled.then(|| (Duration::from_millis(random.u64(0..100_000)), random.u8(0..act::MEDDLINGS)));
+        let reloaded = (random.u8(0..12) == 0).then(|| Duration::from_millis(random.u64(0..100_000)));
         let size = Size::Running { replicas: Self::few(seed) };
-        Self { size, taken: late.or(taken), meddled, frozen, ..Self::alone(seed) }
+        Self { size, taken: late.or(taken), meddled, reloaded, frozen, ..Self::alone(seed) }
     }
 
     fn alone(seed: u64) -> Self {
@@ -233,6 +237,10 @@ impl Sky {
         }
         if let Some((after, which)) = self.meddled {
             plot.actors.push(Box::new(act::meddle(self.size.after(after), which)));
+        }
+        if let Some(after) = self.reloaded {
+            let reload = act::annotate("checksum/config");
+            plot.actors.push(Box::new(Script::default().then(When::After(self.size.after(after)), reload)));
         }
     }
 

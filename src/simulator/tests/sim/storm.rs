@@ -303,13 +303,13 @@ fn play_with(number: u64, (sky, gale, swell): (Sky, &Gale, &Swell), lines: bool)
     gale.over(&mut plot);
     let skew = plot.skew.clone();
     let played = Sim::play(plot, async |sim: &mut Sim| {
-        let second = seed.strike(sim, random).await?;
+        seed.strike(sim, random).await?;
         storms.store(false, Relaxed);
         // From here on nothing strikes any more, and the clock is right again.
         sim.calm();
         skew.jump(-skew.ahead(), sim.now());
-        if let Some(second) = second {
-            sim.kill(second);
+        for number in sim.running().into_iter().skip(1) {
+            sim.kill(number);
         }
         let wrong = seed.end(sim).await?;
         if wrong.is_empty() {
@@ -325,8 +325,8 @@ fn play_with(number: u64, (sky, gale, swell): (Sky, &Gale, &Swell), lines: bool)
 }
 
 impl Seed<'_> {
-    /// The storm, and the second operator if there is one.
-    async fn strike(&self, sim: &mut Sim, mut random: fastrand::Rng) -> Result<Option<usize>, Box<dyn Error>> {
+    /// The storm.
+    async fn strike(&self, sim: &mut Sim, mut random: fastrand::Rng) -> Result<(), Box<dyn Error>> {
         let Self { number, weather, sky, gale, swell } = self;
         let rarely = weather.rarely;
         if rarely > 0 {
@@ -338,7 +338,9 @@ impl Seed<'_> {
             sim.lasts((rarely > 0).then_some(move || Box::new(trouble(later.fork(), rarely, old)) as Box<dyn Fault>));
         }
         sim.start()?;
-        let second = if weather.two { Some(sim.start()?) } else { None };
+        if weather.two {
+            sim.start()?;
+        }
         sim.lag(weather.lag);
         // As above, and so of two the caches are told as usual.
         sim.rumour(if weather.two { Rumour::default() } else { swell.rumour(sky.rumour) });
@@ -353,12 +355,14 @@ impl Seed<'_> {
         }
         if let Some((after, away)) = gale.away {
             sim.pass(after).await?;
-            sim.kill(0);
+            for number in sim.running() {
+                sim.kill(number);
+            }
             sim.pass(away).await?;
             sim.start()?;
         }
         sim.pass(over.saturating_duration_since(tokio::time::Instant::now())).await?;
-        Ok(second)
+        Ok(())
     }
 
     /// Waits until all has ended, and says what was wrong.
@@ -386,6 +390,9 @@ impl Seed<'_> {
         let objects = sim.shared.lock().store().objects().clone();
         if writes - begun > end::converges_within(&objects) {
             wrong.push(format!("it took {} writes until everything had ended", writes - begun));
+        }
+        if !self.weather.two {
+            wrong.extend(end::looped(sim));
         }
         wrong.extend(end::unheard(&objects));
         wrong.extend(end::unsaved(&objects));
