@@ -323,9 +323,10 @@ impl<'a> Scene<'a> {
         history.map(|rs| write::detach(&self.plan.name, self.deployment, rs, Role::History)).collect()
     }
 
-    /// Saves the template of what runs where nothing else makes it again.
+    /// Saves the template of what runs where nothing else makes it again. A Deployment whose images the Release carries gets them back.
     pub fn save_live(&self, live: &ReplicaSetView) -> Option<Write> {
-        self.is_unasked(live).then(|| self.save(live)).flatten()
+        let stays = !self.plan.deleting && self.work.images.is_empty();
+        (stays && self.is_unasked(live)).then(|| self.save(live)).flatten()
     }
 
     /// Saves a version's template unless it is saved.

@@ -69,7 +69,10 @@ impl Run<'_> {
         let joined = self.each(|scene, part| match stable.workloads.get(part) {
             Some(live) => {
                 let other = left.as_ref().and_then(|left| left.workloads.get(part));
-                converge::settle(scene, live, other, keep, share)
+                let mut round = converge::settle(scene, live, other, keep, share);
+                // Should somebody have deleted what was saved when it began.
+                round.writes.extend(scene.replica_set(&live.hash).and_then(|live| scene.save_live(live)));
+                round
             }
             None => Round::default(),
         });

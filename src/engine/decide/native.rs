@@ -221,6 +221,8 @@ impl Run<'_> {
                 Some(newer) if rolled_out(deployment) && newer.version == part.digest => {
                     part.hash.clone_from(&newer.hash)
                 }
+                // A Service that is pinned would not follow its pods: first it is given back.
+                Some(_) | None if restarted && view.services.values().any(|service| service.pin.is_some()) => {}
                 Some(_) | None => {
                     running = true;
                     let ours = deployment.is_kept();

@@ -22,7 +22,8 @@ impl Checker for Starving {
                 &*scene.change.by,
                 "deployment-controller" | "replicaset-controller" | "generic-garbage-collector"
             );
-        if !answers || scene.memory.hurt || scene.is.replicas() == 0 || scene.was.starved().is_some() {
+        let crossed = scene.author == Author::Operator && scene.memory.crossed(scene.change.asked);
+        if !answers || crossed || scene.memory.hurt || scene.is.replicas() == 0 || scene.was.starved().is_some() {
             return None;
         }
         let service = scene.is.starved()?;

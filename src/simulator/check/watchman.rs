@@ -36,6 +36,8 @@ pub struct Memory {
     pub named: Option<Timestamp>,
     /// When others have last made a Service: without a pin.
     pub served_anew: Option<Timestamp>,
+    /// When others have last changed which pods there are.
+    pub moved: Option<Timestamp>,
     /// When others have last changed the Release, a window or a policy.
     pub changed: Option<Timestamp>,
 }
@@ -46,9 +48,9 @@ impl Memory {
         self.changed.is_some_and(|changed| asked < changed + self.known_after)
     }
 
-    /// Whether a write that was asked for at that time may have been on its way already when a Service came again.
+    /// Whether a write that was asked for at that time may have been on its way already when a Service came again, or other pods.
     pub fn crossed(&self, asked: Timestamp) -> bool {
-        self.served_anew.is_some_and(|anew| asked < anew + ON_ITS_WAY)
+        self.served_anew.max(self.moved).is_some_and(|last| asked < last + ON_ITS_WAY)
     }
 
     /// Whether whoever has asked for a write at that time may not have heard yet that the stable version has ready pods again.
@@ -110,7 +112,8 @@ impl Watchman {
                 memory.changed = Some(change.at);
             }
             Kind::Deployment if works.iter().any(|work| work.deployment() == change.key.name) => {
-                memory.disturbed = Some(change.at).filter(|_| disturbs(change)).or(memory.disturbed);
+                let moved = Some(change.at).filter(|_| disturbs(change));
+                (memory.disturbed, memory.moved) = (moved.or(memory.disturbed), moved.or(memory.moved));
                 memory.hurt |= change.gone;
             }
             Kind::ReplicaSet => (memory.disturbed, memory.hurt) = (Some(change.at), true),

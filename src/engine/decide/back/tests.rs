@@ -46,6 +46,32 @@ fn a_deletion_has_no_date_and_is_looked_at_again_when_the_data_plane_has_had_its
     assert_eq!(written(&free.decided(&status, &[])), ["shop: remove finalizer"]);
 }
 
+#[test]
+fn what_runs_is_saved_again_on_the_way_back() {
+    let back = |change: fn(&mut Moment)| {
+        let moment = Moment::beside(true).with(|m| m.plan.finalizers = vec![FINALIZER.into()]).with(change);
+        let mut status = stepping(&moment, 0);
+        let (cause, from, started) = ("CheckFailed", version("b")["revision"].clone(), second(40).to_string());
+        let going = json!({"cause": cause, "message": "bad", "from": from, "started": started, "keepCandidate": "0s", "weight": 50});
+        (status["phase"], status["goingBack"]) = ("RollingBack".into(), going);
+        written(&moment.decided(&status, &[]))
+    };
+    assert_eq!(back(|_| {}), ["web: give back the route"]);
+    let saved = "web-a-stable: save stable template";
+    assert_eq!(back(|m| m.view.saved.clear()), ["web: give back the route", saved]);
+    assert_eq!(back(|m| m.view.saved[0].hash = "b".into()), ["web: give back the route", saved]);
+    // A Deployment that goes back to its own template makes it again by itself, and so does one whose images the Release carries.
+    for makes_it_again in [
+        |m: &mut Moment| m.wants("a"),
+        |m: &mut Moment| m.plan.deleting = true,
+        |m: &mut Moment| m.plan.workloads[0].images = [("app".to_owned(), "web:b".to_owned())].into(),
+    ] {
+        let moment = |m: &mut Moment| m.view.saved.clear();
+        let both = Moment::beside(true).with(moment).with(makes_it_again);
+        assert!(both.scene().save_live(&both.view.replica_sets[0]).is_none());
+    }
+}
+
 /// Going back by 30 % a minute for a minute, from this weight.
 fn gradual(weight: u8) -> Outcome {
     let policy = json!({

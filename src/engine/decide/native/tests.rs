@@ -296,6 +296,28 @@ fn a_restart_passes_and_the_stable_version_is_known_by_its_pods_when_they_are_al
 }
 
 #[test]
+fn a_restart_waits_until_no_service_is_pinned_any_more() {
+    // The way back has just ended; meanwhile somebody has restarted what it has come back to.
+    let back = restarted(0).0.with(|m| {
+        m.view.replica_sets.retain(|set| set.hash == "a");
+        m.deployment().paused = true;
+        m.deployment().marks.insert(PAUSED_BY.into(), "lockkeeper".into());
+        m.pin("a");
+    });
+    let status = restarted(0).1;
+    let outcome = back.decided(&status, &[]);
+    assert_eq!(written(&outcome), ["web: unpin", "web-admin: unpin"], "{}", told(&outcome).1);
+    let free = back.with(|m| m.unpin()).decided(&status, &[]);
+    assert_eq!(
+        (told(&free).1, written(&free)),
+        ("Deployment web restarts natively", vec!["web: give back".to_owned()])
+    );
+    // Once it has rolled out, its own pods are what is looked for.
+    let whole = restarted(4).0.with(|m| m.pin("a"));
+    assert_eq!(found(&whole.decided(&status, &[])), Some(("a", "r")));
+}
+
+#[test]
 fn a_native_rollout_that_was_ended_halfway_goes_back_natively() {
     let torn = Moment::at_rest().with(|m| {
         m.pods("a", 3);

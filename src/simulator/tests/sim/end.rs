@@ -18,7 +18,22 @@ use crate::{Told, common::release};
 /// Whether nobody has anything to do any more. A blocked version may stay in the Deployment.
 pub fn settled(objects: &Snapshot) -> bool {
     let ours = objects.within(Kind::Release, shop::NAMESPACE).filter(|release| !is_hostile(name(release)));
-    !release(objects).is_null() && ours.into_iter().all(|release| rests(release) || never_ready(release, objects))
+    let ended = |release: &Arc<Object>| rests(release) || never_ready(release, objects) || lost(release, objects);
+    !release(objects).is_null() && ours.into_iter().all(ended)
+}
+
+/// Whether what runs cannot be made again, and its Release says so: others have deleted its ReplicaSet before its template was saved, or that, too.
+/// What still serves goes on; only a person mends it.
+pub fn lost(release: &Arc<Object>, objects: &Snapshot) -> bool {
+    let status = &release["status"];
+    let stalled = list(&status["conditions"]).iter().any(|c| c["type"] == "Stalled" && c["status"] == "True");
+    let said = text(&status["message"]).contains("roll out a version by hand");
+    let gone = |work: Work| {
+        let name = format!("{}-{}", work.deployment(), work.hash("stable").unwrap_or_default());
+        let saved = Key::new(Kind::ControllerRevision, shop::NAMESPACE, format!("{name}-stable"));
+        objects.get(&Key::new(Kind::ReplicaSet, shop::NAMESPACE, name)).is_none() && objects.get(&saved).is_none()
+    };
+    status["phase"] == "RollingBack" && stalled && said && Work::of(release).any(gone)
 }
 
 /// Whether this Release is one that cannot work, beside ours.

@@ -396,7 +396,9 @@ impl Seed<'_> {
         }
         wrong.extend(end::unheard(&objects));
         wrong.extend(end::unsaved(&objects));
-        wrong.extend(end::left_over(&objects, self.sky.adopts()));
+        if !objects.get(&shop::key(Kind::Release)).is_some_and(|release| end::lost(release, &objects)) {
+            wrong.extend(end::left_over(&objects, self.sky.adopts()));
+        }
         wrong.extend(self.passed(sim, &objects));
         Ok(wrong)
     }
