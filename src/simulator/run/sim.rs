@@ -86,6 +86,26 @@ impl Plot {
     }
 }
 
+/// A run of which the operators write more often than this never ends: a release writes some fifty times.
+const WRITES_MAX: u64 = 5000;
+
+/// Operators write without end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endless {
+    /// How often they have written.
+    pub writes: u64,
+    /// The time at which that was given up.
+    pub at: Timestamp,
+}
+
+impl std::fmt::Display for Endless {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "S12: {} writes by {}, and no end", self.writes, self.at)
+    }
+}
+
+impl std::error::Error for Endless {}
+
 /// It has not come about in time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Late {
@@ -349,7 +369,7 @@ impl Sim {
     /// Waits until the cluster is so. An operator that dies by a fault meanwhile is started again.
     ///
     /// # Errors
-    /// When it is not within the limit.
+    /// When it is not within the limit, or operators write without end.
     pub async fn until(
         &mut self,
         what: &str,
@@ -361,6 +381,9 @@ impl Sim {
         let mut dying = self.dying();
         loop {
             changed.catch_up();
+            if self.writes() > WRITES_MAX {
+                return Err(Endless { writes: self.writes(), at: self.now() }.into());
+            }
             if holds(self.shared.lock().store().objects()) {
                 return Ok(());
             }
