@@ -17,7 +17,7 @@ use lockkeeper_simulator::{
         Call, Disposition, Fault, Key, Kind, Object, Rumour, Snapshot, Verb,
         object::{list, name, text},
     },
-    run::{Plot, Sim, shop},
+    run::{Plot, Sim, Skew, shop},
     world::{Actor, Script, Turn, When, by_image, people},
 };
 use parking_lot::Mutex;
@@ -303,15 +303,8 @@ fn play_with(number: u64, (sky, gale, swell): (Sky, &Gale, &Swell), lines: bool)
     gale.over(&mut plot);
     let skew = plot.skew.clone();
     let played = Sim::play(plot, async |sim: &mut Sim| {
-        seed.strike(sim, random).await?;
-        storms.store(false, Relaxed);
-        // From here on nothing strikes any more, and the clock is right again.
-        sim.calm();
-        skew.jump(-skew.ahead(), sim.now());
-        for number in sim.running().into_iter().skip(1) {
-            sim.kill(number);
-        }
-        let wrong = seed.end(sim).await?;
+        // Who writes without end, or cannot be started, has its trace told, too.
+        let wrong = seed.play(sim, random, &storms, &skew).await.unwrap_or_else(|error| vec![error.to_string()]);
         if wrong.is_empty() {
             return Ok(end::told(sim));
         }
@@ -325,6 +318,25 @@ fn play_with(number: u64, (sky, gale, swell): (Sky, &Gale, &Swell), lines: bool)
 }
 
 impl Seed<'_> {
+    /// The whole run, and what was wrong.
+    async fn play(
+        &self,
+        sim: &mut Sim,
+        random: fastrand::Rng,
+        storms: &AtomicBool,
+        skew: &Skew,
+    ) -> Result<Vec<String>, Box<dyn Error>> {
+        self.strike(sim, random).await?;
+        storms.store(false, Relaxed);
+        // From here on nothing strikes any more, and the clock is right again.
+        sim.calm();
+        skew.jump(-skew.ahead(), sim.now());
+        for number in sim.running().into_iter().skip(1) {
+            sim.kill(number);
+        }
+        self.end(sim).await
+    }
+
     /// The storm.
     async fn strike(&self, sim: &mut Sim, mut random: fastrand::Rng) -> Result<(), Box<dyn Error>> {
         let Self { number, weather, sky, gale, swell } = self;
